@@ -1,0 +1,11 @@
+//! The core of convoke: the cluster manager contract and the driver/executor protocol.
+
+pub mod clock;
+pub mod error;
+pub mod ids;
+pub mod manager;
+pub mod resource;
+pub mod secret;
+pub mod units;
+
+pub use error::{Error, ErrorKind, Result, Retry};

@@ -1,0 +1,144 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::{
+    ApplicationSpec, Capabilities, ClusterReport, Descriptor, EndedBy, Exit, Grant, LogChunk, LogRequest,
+    Outcome, Page, Placement, Reason, Stream,
+};
+use crate::error::{Error, Result};
+use crate::ids::{ExecutorId, Name};
+use crate::resource::ResourceProfile;
+
+/// What most backends write: start these, stop those. [`Managed`](super::Managed) makes a
+/// [`ClusterManager`](super::ClusterManager) of it.
+#[async_trait]
+pub trait Provisioner: Debug + Send + Sync + 'static {
+    /// Says what this manager is and what it can do at the most. No I/O.
+    fn describe(&self) -> Descriptor;
+
+    /// Makes the application known to the manager; answers once that is durable.
+    ///
+    /// # Errors
+    /// As [`ClusterManager::register`](super::ClusterManager::register).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing at the manager past the lease (R4).
+    async fn open(&self, spec: Arc<ApplicationSpec>, report: Reporter) -> Result<Opened>;
+
+    /// Reports nodes and totals.
+    ///
+    /// # Errors
+    /// `Unsupported` where a manager can't say.
+    async fn cluster(&self) -> Result<ClusterReport> {
+        Err(Error::unsupported("this manager does not report on its cluster"))
+    }
+}
+
+/// An application that the manager has taken.
+#[derive(Debug)]
+pub struct Opened {
+    /// Starts and stops its executors. Dropped is abandoned (T3): all of it in this process stops.
+    pub provisioning: Box<dyn Provisioning>,
+    /// The manager's own id of the application (R5).
+    pub native: String,
+    /// A page that a person can open.
+    pub page: Option<String>,
+    /// What this cluster, at hand, claims: recovery, labels, enforcement are settings that `describe` may not ask for.
+    pub capabilities: Capabilities,
+}
+
+/// Starts and stops the executors of one application.
+///
+/// Core calls [`start`](Provisioning::start) again after an error or an outage, and [`stop`](Provisioning::stop) until the
+/// exit is reported. Calls may overlap, but never two that name the same executor; any may be dropped at an await. The
+/// backend: each is idempotent by id. `Err` is "out of reach" or "refused altogether"; what merely finds no room is kept
+/// and granted when there is room.
+#[async_trait]
+pub trait Provisioning: Debug + Send + Sync {
+    /// Wants these, each at most once; answers through the [`Reporter`].
+    ///
+    /// # Errors
+    /// `Unavailable` (core tries again, with jittered back-off) or a refusal of all of them.
+    async fn start(&self, wanted: Vec<Wanted>) -> Result<()>;
+
+    /// Ends these now, granted or only wanted; core keeps a release's grace while the driver drains. Unknown ids are no
+    /// error. A withdrawn one that was never granted needs no report; one that was, exits.
+    ///
+    /// # Errors
+    /// `Unavailable`; core asks again.
+    async fn stop(&self, executors: Vec<ExecutorId>) -> Result<()>;
+
+    /// Ends the application; `Ok` says that nothing is left.
+    ///
+    /// # Errors
+    /// At the deadline; the lease does the rest (T1).
+    async fn close(&self, outcome: Outcome, deadline: Duration) -> Result<()>;
+
+    /// What exists or may exist: leave out only what is known to be gone. Core ends strangers; one that it knew before it
+    /// asked and that two lists in a row lack has exited. `None`: the backend pushes it all.
+    ///
+    /// # Errors
+    /// `Unavailable`; core asks again.
+    async fn list(&self) -> Result<Option<Vec<ExecutorId>>> {
+        Ok(None)
+    }
+
+    /// Why one like this is not granted; for `None`, before the first wish, why nothing would be (R1).
+    ///
+    /// # Errors
+    /// `Unavailable`; core tells that as the reason.
+    async fn explain(&self, like: Option<&Wanted>) -> Result<Vec<Reason>> {
+        let _ = like;
+        Ok(Vec::new())
+    }
+
+    /// Reads what an executor printed (E2).
+    ///
+    /// # Errors
+    /// `Unsupported` where logs aren't claimed.
+    async fn logs(&self, executor: ExecutorId, request: LogRequest) -> Result<Stream<Result<LogChunk>>> {
+        let _ = (executor, request);
+        Err(Error::unsupported("this manager does not give logs"))
+    }
+}
+
+/// One executor that is wanted. It never changes: for another placement or exclusion core withdraws what isn't granted and
+/// wants anew.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Its id, core's own.
+    pub executor: ExecutorId,
+    /// What it gets.
+    pub profile: Arc<ResourceProfile>,
+    /// Where it is preferred or required (A10).
+    pub placement: Placement,
+    /// Where it may not go (A10).
+    pub excluded: Arc<[Name]>,
+}
+
+/// A backend's only voice.
+pub type Reporter = Arc<dyn Report>;
+
+/// What a backend tells. Never blocks, never fails, takes any order and repetition: the ledger makes L1 of it, and answers
+/// news of an executor that nobody wants any more with `stop` (F8).
+pub trait Report: Debug + Send + Sync {
+    /// A page for people, known later or changed (R5).
+    fn page(&self, page: String);
+    /// Whether the manager is in reach (F4), for backends that notice by themselves.
+    fn manager(&self, reach: Result<()>);
+    /// Resources were granted to an executor.
+    fn granted(&self, grant: Grant);
+    /// Its supervisor runs; says nothing of the program.
+    fn launched(&self, executor: ExecutorId, pages: Vec<Page>);
+    /// Whether the manager sees it; no verdict: it goes on while its driver hears it.
+    fn reachable(&self, executor: ExecutorId, yes: bool);
+    /// The manager's notice that these will go (L7).
+    fn draining(&self, executors: Vec<ExecutorId>, until: Option<SystemTime>, why: String);
+    /// Nothing of it will count again.
+    fn exited(&self, executor: ExecutorId, exit: Exit);
+    /// Somebody else ended the application (R6); core closes what is open first.
+    fn ended(&self, outcome: Outcome, by: EndedBy);
+}

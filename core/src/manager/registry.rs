@@ -1,0 +1,192 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use super::ClusterManager;
+use crate::error::{Error, ErrorKind, Result};
+
+/// A master URL: `local[2]`, `local-cluster[2,4,1GiB]`, `convoke://host:7077`, `yarn`, `mesos://host:5050`.
+///
+/// Only its scheme is read here; the rest is the backend's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterUrl {
+    scheme: String,
+    rest: String,
+}
+
+impl MasterUrl {
+    /// What chooses the backend: `local`, `local-cluster`, `convoke`, `yarn`, `mesos` …
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
+    /// All that follows the scheme, with its `[…]` or `://…`.
+    #[must_use]
+    pub fn rest(&self) -> &str {
+        &self.rest
+    }
+
+    /// What stands in `[…]` behind the scheme, where nothing else does.
+    #[must_use]
+    pub fn brackets(&self) -> Option<&str> {
+        self.rest.strip_prefix('[')?.strip_suffix(']')
+    }
+
+    /// What stands behind `://`.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.rest.strip_prefix("://")
+    }
+}
+
+impl fmt::Display for MasterUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.scheme, self.rest)
+    }
+}
+
+impl FromStr for MasterUrl {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<MasterUrl> {
+        let text = text.trim();
+        let end =
+            text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '+')).unwrap_or(text.len());
+        let (scheme, rest) = text.split_at(end);
+        let shaped =
+            rest.is_empty() || rest.starts_with("://") || (rest.starts_with('[') && rest.ends_with(']'));
+        if scheme.is_empty() || !shaped || text.chars().any(char::is_control) {
+            return Err(Error::invalid("master", "not a master URL")
+                .with("url", format!("{text:?}"))
+                .help("write one like local[2], local-cluster[2,2,1GiB] or convoke://host:7077"));
+        }
+        Ok(MasterUrl { scheme: scheme.to_ascii_lowercase(), rest: rest.to_owned() })
+    }
+}
+
+/// What a factory is told besides the URL.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct ManagerSettings {
+    /// Settings of the backend, by dotted key.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Makes a manager of a master URL.
+pub type ManagerFactory =
+    Arc<dyn Fn(&MasterUrl, &ManagerSettings) -> Result<Arc<dyn ClusterManager>> + Send + Sync>;
+
+/// Maps the scheme of a master URL to the backend behind it.
+///
+/// ```
+/// use convoke_core::manager::Registry;
+/// let mut registry = Registry::new();
+/// registry.know("mesos", "mesos");
+/// let error = registry.manager("mesos://host:5050").unwrap_err();
+/// assert!(format!("{error:#}").contains("features = [\"mesos\"]"));
+/// ```
+#[derive(Clone, Default)]
+pub struct Registry {
+    factories: BTreeMap<String, ManagerFactory>,
+    /// Schemes that exist but are not compiled in, with the feature that brings them.
+    absent: BTreeMap<String, String>,
+}
+
+impl Registry {
+    /// An empty registry.
+    #[must_use]
+    pub fn new() -> Registry {
+        Registry::default()
+    }
+
+    /// Adds a scheme, or replaces it.
+    pub fn register(&mut self, scheme: &str, factory: ManagerFactory) {
+        self.absent.remove(scheme);
+        self.factories.insert(scheme.to_owned(), factory);
+    }
+
+    /// Makes known that `scheme` needs the Cargo feature `feature`.
+    pub fn know(&mut self, scheme: &str, feature: &str) {
+        if !self.factories.contains_key(scheme) {
+            self.absent.insert(scheme.to_owned(), feature.to_owned());
+        }
+    }
+
+    /// The schemes that can be used.
+    pub fn schemes(&self) -> impl Iterator<Item = &str> {
+        self.factories.keys().map(String::as_str)
+    }
+
+    /// The manager behind a master URL, with default settings.
+    ///
+    /// # Errors
+    /// As [`Registry::manager_with`].
+    pub fn manager(&self, url: &str) -> Result<Arc<dyn ClusterManager>> {
+        self.manager_with(url, &ManagerSettings::default())
+    }
+
+    /// The manager behind a master URL.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a malformed URL; `Unsupported` for a scheme that isn't compiled in (naming the feature) or that
+    /// nobody knows (listing the known ones).
+    pub fn manager_with(&self, url: &str, settings: &ManagerSettings) -> Result<Arc<dyn ClusterManager>> {
+        let url: MasterUrl = url.parse()?;
+        if let Some(factory) = self.factories.get(url.scheme()) {
+            return factory(&url, settings);
+        }
+        if let Some(feature) = self.absent.get(url.scheme()) {
+            return Err(Error::new(ErrorKind::Unsupported, "this program was built without that backend")
+                .with("url", &url)
+                .help(format!(
+                    "build it with: convoke = {{ version = \"{}\", features = [\"{feature}\"] }}",
+                    env!("CARGO_PKG_VERSION")
+                )));
+        }
+        let known: Vec<_> = self.schemes().collect();
+        let mut help = format!("known here: {}", known.join(", "));
+        if !self.absent.is_empty() {
+            let absent: Vec<_> =
+                self.absent.iter().map(|(scheme, feature)| format!("{scheme} (feature {feature})")).collect();
+            help.push_str(&format!("; with a feature: {}", absent.join(", ")));
+        }
+        Err(Error::new(ErrorKind::Unsupported, "no backend has this scheme")
+            .with("scheme", url.scheme())
+            .help(help))
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry")
+            .field("schemes", &self.factories.keys())
+            .field("absent", &self.absent)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_split_at_their_scheme() {
+        let url: MasterUrl = "local-cluster[2,4,1GiB]".parse().unwrap();
+        assert_eq!((url.scheme(), url.brackets()), ("local-cluster", Some("2,4,1GiB")));
+        let url: MasterUrl = "convoke://a:1,b:2".parse().unwrap();
+        assert_eq!((url.scheme(), url.authority()), ("convoke", Some("a:1,b:2")));
+        for bad in ["", "://x", "local[2", "local]", "local 2", "[2]", "http:/x"] {
+            assert_eq!(bad.parse::<MasterUrl>().unwrap_err().field(), Some("master"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_scheme_lists_the_known_ones() {
+        let mut registry = Registry::new();
+        registry.register("mine", Arc::new(|_, _| Err(Error::internal("not made in this test"))));
+        registry.know("yarn", "yarn");
+        let text = format!("{:#}", registry.manager("spark://x").unwrap_err());
+        assert!(text.contains("mine") && text.contains("yarn (feature yarn)"), "{text}");
+    }
+}
