@@ -2,9 +2,11 @@
 
 pub mod clock;
 pub mod error;
+pub mod executor;
 pub mod ids;
 pub mod manager;
 pub mod resource;
+pub mod rpc;
 pub mod secret;
 pub mod units;
 
