@@ -1,6 +1,7 @@
 //! The core of convoke: the cluster manager contract and the driver/executor protocol.
 
 pub mod clock;
+pub mod driver;
 pub mod error;
 pub mod executor;
 pub mod ids;
