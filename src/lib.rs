@@ -1,3 +1,25 @@
-//! convoke: executors for your program on whatever cluster its users have.
+//! convoke gives a program executors, processes that run its tasks, on whatever cluster manager its users have.
+//!
+//! The manager is chosen by a master URL when the program starts; [`registry`] maps its scheme to one of the backends that
+//! are compiled in:
+//!
+//! | master URL | where executors run | feature |
+//! | --- | --- | --- |
+//! | `local[n]`, `local[*]` | one child process of this machine with n slots | `local` (default) |
+//! | `local-cluster[nodes,cpus,memory]` | any number of child processes on simulated nodes | `local` (default) |
+//! | `local-inline` | in this process, for debuggers | `local` (default) |
+//!
+//! convoke's own standalone master (`convoke://host:port`), YARN and Mesos are planned. A manager of your own plugs in as ours
+//! do: implement [`manager::Provisioner`], wrap it in [`manager::Managed`], and register its scheme.
+//!
+//! ```
+//! let error = convoke::registry().manager("mesos://host:5050").unwrap_err();
+//! assert_eq!(error.kind(), convoke::ErrorKind::Unsupported);
+//! ```
+//!
+//! The rules that every manager keeps are quoted by number (`A2`) and stand in the repository's `docs/contract.md`.
+
+mod registry;
 
 pub use convoke_core::*;
+pub use registry::registry;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// A point of this process's monotonic clock, in nanoseconds since an arbitrary start.
 ///
-/// Unlike [`Instant`] it can be made up, which is what makes the state machines of [`crate::state`] testable
+/// Unlike [`Instant`] it can be made up, which is what makes the state machines of `core/src/state` testable
 /// without waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(u64);

@@ -89,8 +89,17 @@ pub type ManagerFactory =
 #[derive(Clone, Default)]
 pub struct Registry {
     factories: BTreeMap<String, ManagerFactory>,
-    /// Schemes that exist but are not compiled in, with the feature that brings them.
-    absent: BTreeMap<String, String>,
+    /// Schemes that are known but can't be used.
+    absent: BTreeMap<String, Absent>,
+}
+
+/// Why a known scheme can't be used.
+#[derive(Debug, Clone)]
+enum Absent {
+    /// This Cargo feature brings it.
+    Feature(String),
+    /// Its backend is not written yet.
+    Planned,
 }
 
 impl Registry {
@@ -109,7 +118,14 @@ impl Registry {
     /// Makes known that `scheme` needs the Cargo feature `feature`.
     pub fn know(&mut self, scheme: &str, feature: &str) {
         if !self.factories.contains_key(scheme) {
-            self.absent.insert(scheme.to_owned(), feature.to_owned());
+            self.absent.insert(scheme.to_owned(), Absent::Feature(feature.to_owned()));
+        }
+    }
+
+    /// Makes known that `scheme` is planned: no version of convoke has a backend for it yet.
+    pub fn plan(&mut self, scheme: &str) {
+        if !self.factories.contains_key(scheme) {
+            self.absent.insert(scheme.to_owned(), Absent::Planned);
         }
     }
 
@@ -129,27 +145,44 @@ impl Registry {
     /// The manager behind a master URL.
     ///
     /// # Errors
-    /// `InvalidRequest` for a malformed URL; `Unsupported` for a scheme that isn't compiled in (naming the feature) or that
-    /// nobody knows (listing the known ones).
+    /// `InvalidRequest` for a malformed URL; `Unsupported` for a scheme that isn't compiled in (naming the feature), isn't
+    /// written yet (saying so), or that nobody knows (listing the known ones).
     pub fn manager_with(&self, url: &str, settings: &ManagerSettings) -> Result<Arc<dyn ClusterManager>> {
         let url: MasterUrl = url.parse()?;
         if let Some(factory) = self.factories.get(url.scheme()) {
             return factory(&url, settings);
         }
-        if let Some(feature) = self.absent.get(url.scheme()) {
-            return Err(Error::new(ErrorKind::Unsupported, "this program was built without that backend")
+        let known = self.schemes().collect::<Vec<_>>().join(", ");
+        match self.absent.get(url.scheme()) {
+            Some(Absent::Feature(feature)) => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "this program was built without that backend",
+                )
                 .with("url", &url)
                 .help(format!(
                     "build it with: convoke = {{ version = \"{}\", features = [\"{feature}\"] }}",
                     env!("CARGO_PKG_VERSION")
                 )));
+            }
+            Some(Absent::Planned) => {
+                return Err(Error::new(ErrorKind::Unsupported, "convoke has no backend for that yet")
+                    .with("url", &url)
+                    .help(format!("known here: {known}; a manager of your own can be registered")));
+            }
+            None => {}
         }
-        let known: Vec<_> = self.schemes().collect();
-        let mut help = format!("known here: {}", known.join(", "));
-        if !self.absent.is_empty() {
-            let absent: Vec<_> =
-                self.absent.iter().map(|(scheme, feature)| format!("{scheme} (feature {feature})")).collect();
-            help.push_str(&format!("; with a feature: {}", absent.join(", ")));
+        let mut help = format!("known here: {known}");
+        let features: Vec<_> = self
+            .absent
+            .iter()
+            .filter_map(|(scheme, absent)| match absent {
+                Absent::Feature(feature) => Some(format!("{scheme} (feature {feature})")),
+                Absent::Planned => None,
+            })
+            .collect();
+        if !features.is_empty() {
+            help.push_str(&format!("; with a feature: {}", features.join(", ")));
         }
         Err(Error::new(ErrorKind::Unsupported, "no backend has this scheme")
             .with("scheme", url.scheme())
@@ -188,5 +221,15 @@ mod tests {
         registry.know("yarn", "yarn");
         let text = format!("{:#}", registry.manager("spark://x").unwrap_err());
         assert!(text.contains("mine") && text.contains("yarn (feature yarn)"), "{text}");
+    }
+
+    #[test]
+    fn a_planned_backend_says_so_until_it_is_there() {
+        let mut registry = Registry::new();
+        registry.plan("mesos");
+        let text = format!("{:#}", registry.manager("mesos://host:5050").unwrap_err());
+        assert!(text.contains("no backend for that yet") && text.contains("mesos://host:5050"), "{text}");
+        registry.register("mesos", Arc::new(|_, _| Err(Error::internal("not made in this test"))));
+        assert_eq!(registry.manager("mesos://host:5050").unwrap_err().kind(), ErrorKind::Internal);
     }
 }

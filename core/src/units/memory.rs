@@ -31,9 +31,9 @@ impl MiB {
 impl fmt::Display for MiB {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mib = self.0;
-        f.pad(&if mib != 0 && mib % (1 << 20) == 0 {
+        f.pad(&if mib != 0 && mib.is_multiple_of(1 << 20) {
             format!("{}TiB", mib >> 20)
-        } else if mib != 0 && mib % (1 << 10) == 0 {
+        } else if mib != 0 && mib.is_multiple_of(1 << 10) {
             format!("{}GiB", mib >> 10)
         } else {
             format!("{mib}MiB")

@@ -1,0 +1,39 @@
+use convoke_core::manager::Registry;
+
+/// Schemes whose backends are planned: a URL that names one is told so, instead of "unknown".
+const PLANNED: [&str; 3] = ["convoke", "mesos", "yarn"];
+
+/// The backends that are compiled in, by the schemes of their master URLs; a scheme of your own can be added.
+///
+/// ```
+/// use std::sync::Arc;
+/// let mut registry = convoke::registry();
+/// registry.register("mine", Arc::new(|url, _settings| Err(convoke::Error::invalid("master", format!("{url}?")))));
+/// assert!(registry.schemes().any(|scheme| scheme == "mine"));
+/// ```
+#[must_use]
+pub fn registry() -> Registry {
+    let mut registry = Registry::new();
+    for scheme in PLANNED {
+        registry.plan(scheme);
+    }
+    registry
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use convoke_core::ErrorKind;
+
+    #[test]
+    fn every_scheme_of_convoke_is_known() {
+        let registry = registry();
+        for url in ["convoke://host:7077", "mesos://host:5050", "yarn"] {
+            let error = registry.manager(url).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.advice().is_some(), "{error:?}");
+        }
+        let unknown = registry.manager("spark://host").unwrap_err();
+        assert!(format!("{unknown:#}").contains("known here"), "{unknown:?}");
+    }
+}
