@@ -7,4 +7,8 @@
 //!           rpc::service ── Attach, Fetch ──▶ task plane ──▶ jobs and tasks
 //! ```
 
+#[allow(dead_code, reason = "the source is used by the driver's shell, next to come")]
+mod events;
 pub mod task_plane;
+
+pub use events::{DriverEvent, DriverEvents, JobProgress, JobState, TaskCounts};

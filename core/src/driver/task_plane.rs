@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tonic::{Status, Streaming, async_trait};
 
+use super::events::DriverEvent;
 use crate::ids::{ExecutorId, Name, ProfileId};
 use crate::manager::{Exit, Stream};
 use crate::rpc::v1;
@@ -90,6 +91,9 @@ pub trait ExecutorControl: Debug + Send + Sync + 'static {
     ///
     /// Accepted, not done: `executor_gone` and `executor_lost` follow. An executor that is gone already is no error.
     fn condemn(&self, executor: ExecutorId, why: &str);
+
+    /// Tells an event to all who listen. Never blocks; a slow listener misses events and is told so.
+    fn tell(&self, event: DriverEvent);
 }
 
 /// Makes the task plane of a driver, given what it may ask for.

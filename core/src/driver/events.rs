@@ -1,0 +1,201 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
+
+use crate::error::Error;
+use crate::ids::{ExecutorId, JobId, Name, ProfileId};
+use crate::manager::{EndedBy, Exit, Outcome};
+
+/// What happens at a driver: to its executors, its manager and its jobs.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum DriverEvent {
+    /// The manager gave resources to an executor.
+    ExecutorGranted {
+        /// Which.
+        executor: ExecutorId,
+        /// Of which profile.
+        profile: ProfileId,
+        /// On which host.
+        host: Option<Name>,
+    },
+    /// Its supervisor has joined.
+    ExecutorJoined {
+        /// Which.
+        executor: ExecutorId,
+        /// On which host.
+        host: Option<Name>,
+    },
+    /// It takes tasks (or, where it is a program of another engine, says that it is ready).
+    ExecutorReady {
+        /// Which.
+        executor: ExecutorId,
+    },
+    /// It takes no new task and will leave.
+    ExecutorDraining {
+        /// Which.
+        executor: ExecutorId,
+        /// Why, in words.
+        why: String,
+    },
+    /// Nothing of it will count again, and why.
+    ExecutorLost {
+        /// Which.
+        executor: ExecutorId,
+        /// The best account of it.
+        exit: Exit,
+    },
+    /// Executors of this profile fail in a row; replacements are braked (L5).
+    ExecutorsFailing {
+        /// Of which profile.
+        profile: ProfileId,
+        /// How many exits on the application's blame lately.
+        recent: u32,
+        /// The last of them.
+        last: Exit,
+        /// How long until the next try.
+        next_try: Duration,
+    },
+    /// The manager is out of reach (F4).
+    ManagerUnreachable {
+        /// As seen from here.
+        error: Error,
+    },
+    /// The manager is back (F4).
+    ManagerRecovered {
+        /// How long it was away.
+        outage: Duration,
+    },
+    /// A job went on.
+    Job(JobProgress),
+    /// The application is over: the last event.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// Who ended it.
+        by: EndedBy,
+    },
+    /// This reader was too slow and missed so many events.
+    Lagged(u64),
+}
+
+/// How a job stands. Told when it begins, when it ends, and now and then between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobProgress {
+    /// Which.
+    pub job: JobId,
+    /// Its name, for people.
+    pub name: Arc<str>,
+    /// Whether it goes on.
+    pub state: JobState,
+    /// Its tasks.
+    pub tasks: TaskCounts,
+}
+
+/// Whether a job goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JobState {
+    /// It goes on.
+    Running,
+    /// All of its tasks succeeded.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// Its caller cancelled it.
+    Cancelled,
+}
+
+/// How many tasks of a job are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TaskCounts {
+    /// How many there will be, where that is known.
+    pub total: Option<u64>,
+    /// Wait for a slot.
+    pub waiting: u64,
+    /// Were sent to an executor and haven't ended.
+    pub running: u64,
+    /// Ended with a value.
+    pub succeeded: u64,
+    /// Ended as failures, after all attempts.
+    pub failed: u64,
+    /// Were cancelled.
+    pub cancelled: u64,
+    /// Attempts that failed or were lost, and were made again.
+    pub retried: u64,
+}
+
+/// Events kept for a slow reader; beyond that it misses the oldest.
+const KEPT: usize = 1024;
+
+/// The driver's own end.
+#[derive(Debug, Clone)]
+pub(crate) struct EventSource(broadcast::Sender<DriverEvent>);
+
+impl EventSource {
+    pub(crate) fn new() -> EventSource {
+        EventSource(broadcast::Sender::new(KEPT))
+    }
+
+    pub(crate) fn tell(&self, event: DriverEvent) {
+        let _ = self.0.send(event); // nobody listens: fine
+    }
+
+    pub(crate) fn listen(&self) -> DriverEvents {
+        DriverEvents(BroadcastStream::new(self.0.subscribe()))
+    }
+}
+
+/// The events of a driver from now on, for one of many readers. A reader that falls more than a thousand events behind
+/// gets [`DriverEvent::Lagged`] and goes on with the oldest event that is kept. Needs no runtime.
+#[derive(Debug)]
+pub struct DriverEvents(BroadcastStream<DriverEvent>);
+
+impl DriverEvents {
+    /// The next event, or `None` once the driver is gone.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: a dropped call takes no event.
+    pub async fn next(&mut self) -> Option<DriverEvent> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for DriverEvents {
+    type Item = DriverEvent;
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<DriverEvent>> {
+        Pin::new(&mut self.0).poll_next(cx).map(|next| {
+            next.map(|event| {
+                event.unwrap_or_else(|BroadcastStreamRecvError::Lagged(n)| DriverEvent::Lagged(n))
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_what_it_missed() {
+        let source = EventSource::new();
+        let (mut slow, mut quick) = (source.listen(), source.listen());
+        for n in 0..KEPT as u64 + 10 {
+            source.tell(DriverEvent::ExecutorReady { executor: ExecutorId(n) });
+            assert!(
+                matches!(quick.next().await, Some(DriverEvent::ExecutorReady { executor }) if executor.0 == n)
+            );
+        }
+        assert!(matches!(slow.next().await, Some(DriverEvent::Lagged(10))));
+        assert!(matches!(slow.next().await, Some(DriverEvent::ExecutorReady { executor: ExecutorId(10) })));
+        drop(source);
+        assert!(quick.next().await.is_none());
+    }
+}

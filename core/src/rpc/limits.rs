@@ -1,0 +1,31 @@
+//! Sizes, windows and time-outs of connections.
+
+use std::time::Duration;
+
+/// The largest message either side takes on a stream. A batch is packed to about 1 MiB, and larger payloads never ride on
+/// a stream.
+pub const MESSAGE_BYTES: usize = 8 << 20;
+/// Window of one stream. h2 ends a busy stream of tiny messages with small windows (see `docs/` on performance).
+pub const STREAM_WINDOW_BYTES: u32 = 8 << 20;
+/// Window of one connection.
+pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Calls at once on one executor's connection.
+pub const STREAMS_PER_CONNECTION: u32 = 64;
+
+/// The largest message of a caller that hasn't shown a certificate: a join.
+pub const ANONYMOUS_MESSAGE_BYTES: usize = 64 << 10;
+/// Windows of such a connection.
+pub const ANONYMOUS_WINDOW_BYTES: u32 = 128 << 10;
+/// Calls at once on such a connection.
+pub const ANONYMOUS_STREAMS: u32 = 2;
+/// How many connections may be without a certificate at one time. One more ends the oldest of them.
+pub const ANONYMOUS_CONNECTIONS: usize = 512;
+/// How long a connection may be without one.
+pub const ANONYMOUS_FOR: Duration = Duration::from_secs(15);
+/// How long a handshake may take.
+pub const HANDSHAKE_FOR: Duration = Duration::from_secs(10);
+
+/// How long a dialler tries one address.
+pub const DIAL_FOR: Duration = Duration::from_secs(5);
+/// How long a dialler waits for the answer to a join.
+pub const JOIN_FOR: Duration = Duration::from_secs(10);
