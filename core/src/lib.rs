@@ -9,6 +9,7 @@ pub mod manager;
 pub mod resource;
 pub mod rpc;
 pub mod secret;
+pub mod state;
 pub mod units;
 
 pub use error::{Error, ErrorKind, Result, Retry};

@@ -143,7 +143,7 @@ pub struct ApplicationInfo {
 }
 
 /// What a driver hears from an executor and its supervisor.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Heard {
     /// It has joined: eases the brake (L5), stops the clock of L6.

@@ -42,6 +42,8 @@ pub enum Refusal {
     BadCertificateRequest,
     /// An executor that doesn't count any more: declared lost, or ended (F5).
     Fenced,
+    /// A supervisor's stream for an executor that has one.
+    SecondSupervisor,
     /// The driver isn't ready, or is ending.
     NotServing,
 }
@@ -66,6 +68,7 @@ impl Refusal {
             Refusal::WithdrawnTicket => "the executor is not wanted any more",
             Refusal::BadCertificateRequest => "the certificate request can't be used",
             Refusal::Fenced => "the executor was given up, and can't come back",
+            Refusal::SecondSupervisor => "the executor has its supervisor already",
             Refusal::NotServing => "the driver takes no executor now",
         }
     }
@@ -79,7 +82,7 @@ impl Refusal {
             | Refusal::OtherIncarnation
             | Refusal::ReplayedTicket
             | Refusal::WithdrawnTicket => ErrorKind::Stale,
-            Refusal::SpentTicket => ErrorKind::AlreadyExists,
+            Refusal::SpentTicket | Refusal::SecondSupervisor => ErrorKind::AlreadyExists,
             Refusal::BadCertificateRequest => ErrorKind::InvalidRequest,
             Refusal::NotServing | Refusal::Idle | Refusal::LobbyFull | Refusal::SlowHandshake => {
                 ErrorKind::Unavailable
