@@ -1,0 +1,94 @@
+//! L · The life of an executor.
+
+use crate::rule::{Claim, Level, Profile, Rule, Subject};
+
+/// The rules of this area, in the contract's order.
+pub(super) static RULES: &[Rule] = &[
+    Rule {
+        id: "L1",
+        level: Level::Must,
+        profile: Profile::Manager,
+        statement: "Events of one executor are ordered: granted, launched, exited (exited may follow granted \
+            directly). Exited comes exactly once and last. The stream is lossless and gap-free by \
+            sequence number; with a reader that doesn't read, replacements pause past a bound, so that \
+            memory stays bounded. A join may overtake them all. Late or doubled news of an exit is \
+            logged, never an event.",
+        requires: &[],
+        subject: Subject::Exists,
+        look_at: "the ledger: the only place that may number and send events",
+        cases: &[],
+    },
+    Rule {
+        id: "L2",
+        level: Level::Must,
+        profile: Profile::Manager,
+        statement: "The cause of an exit is true (exit code, signal, out of memory, preempted, node lost, \
+            drained, released, unregistered, lease expired, launch failed, never joined …) and so is \
+            the blame. Only the application's blame counts against it. Where several saw it: an act of \
+            the manager (preempted, node lost, drained, killed for memory) goes before the \
+            supervisor's own account, that before a bare code or signal; what nothing but our stop \
+            explains has the release's reason.",
+        requires: &[],
+        subject: Subject::Exists,
+        look_at: "the table of causes, and which of two accounts wins",
+        cases: &[],
+    },
+    Rule {
+        id: "L3",
+        level: Level::Must,
+        profile: Profile::Manager,
+        statement: "A launch that fails (no such program, wrong platform, no permission, artifact gone) is \
+            reported within its deadline with a message that lets a person mend it, and the tail of \
+            its log.",
+        requires: &[],
+        subject: Subject::Exists,
+        look_at: "what a failed `exec` becomes, and whether its message and log tail reach the exit",
+        cases: &[],
+    },
+    Rule {
+        id: "L4",
+        level: Level::Must,
+        profile: Profile::Manager,
+        statement: "Ids are unique in an application and never used again, also after a re-attachment.",
+        requires: &[],
+        subject: Subject::Exists,
+        look_at: "where ids come from",
+        cases: &[],
+    },
+    Rule {
+        id: "L5",
+        level: Level::Must,
+        profile: Profile::Manager,
+        statement: "A crash loop is braked: replacements back off exponentially with jitter, and the \
+            application is told (`ExecutorsFailing`). Preemption and lost nodes never trip the brake. \
+            It never spins, whoever is to blame: what ends unasked before it joined (refused by its \
+            node, preempted at once, disk full) is replaced at a growing pace too.",
+        requires: &[],
+        subject: Subject::Exists,
+        look_at: "the brake: what it counts, its first pause and its jitter",
+        cases: &[],
+    },
+    Rule {
+        id: "L6",
+        level: Level::Must,
+        profile: Profile::Manager,
+        statement: "An executor that was launched and doesn't join its driver within the join deadline is \
+            ended; its exit and `explain` name the address it tried and its log tail.",
+        requires: &[],
+        subject: Subject::Exists,
+        look_at: "the join deadline: who starts its clock, and what its exit says",
+        cases: &[],
+    },
+    Rule {
+        id: "L7",
+        level: Level::Must,
+        profile: Profile::Manager,
+        statement: "The manager's notice that executors will go (preemption, draining, maintenance, spot, wall \
+            time) reaches the application as `Draining` before they go, with the time if the manager \
+            names one. It is not taken back: who acted on it has let go. [cap: draining]",
+        requires: &[Claim::Draining],
+        subject: Subject::Exists,
+        look_at: "how notices of the manager become `Draining`",
+        cases: &[],
+    },
+];
