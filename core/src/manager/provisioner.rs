@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::{
-    ApplicationSpec, Capabilities, ClusterReport, Descriptor, EndedBy, Exit, Grant, LogChunk, LogRequest,
-    Outcome, Page, Placement, Reason, Stream,
+    ApplicationSpec, Capabilities, ClusterReport, Descriptor, DriverHost, EndedBy, Exit, Grant, LogChunk,
+    LogRequest, Outcome, Page, Placement, Reason, Stream,
 };
 use crate::error::{Error, Result};
 use crate::ids::{ExecutorId, Name};
@@ -27,6 +27,11 @@ pub trait Provisioner: Debug + Send + Sync + 'static {
     /// # Cancel safety
     /// Dropping the future leaves nothing at the manager past the lease (R4).
     async fn open(&self, spec: Arc<ApplicationSpec>, report: Reporter) -> Result<Opened>;
+
+    /// The seam for drivers that the manager runs itself (cluster mode); `Some` is the claim.
+    fn drivers(&self) -> Option<&dyn DriverHost> {
+        None
+    }
 
     /// Reports nodes and totals.
     ///

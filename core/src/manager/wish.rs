@@ -8,7 +8,7 @@ use crate::ids::{ExecutorId, Name, ProfileId};
 use crate::resource::ResourceProfile;
 
 /// The whole wish: a profile that is left out wants no executor (A1). The value can be said again after any failure.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
     /// What is wanted of each profile.
     pub profiles: BTreeMap<ProfileId, Want>,
@@ -32,7 +32,7 @@ impl Target {
 }
 
 /// What is wanted of one profile. It carries the profile itself: there is nothing to define first.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Want {
     /// The profile.
     pub profile: Arc<ResourceProfile>,

@@ -1,0 +1,1 @@
+//! A random schedule against a simulated backend.
