@@ -10,4 +10,9 @@
 //! ends the whole tree (F1).
 
 pub mod environment;
+pub mod guard;
 pub mod link;
+pub mod program;
+pub mod role;
+mod supervisor;
+pub mod test_binary;

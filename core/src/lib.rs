@@ -6,6 +6,7 @@ pub mod error;
 pub mod executor;
 pub mod ids;
 pub mod manager;
+pub mod process;
 pub mod resource;
 pub mod rpc;
 pub mod secret;
@@ -13,3 +14,9 @@ pub mod state;
 pub mod units;
 
 pub use error::{Error, ErrorKind, Result, Retry};
+
+/// What macros of this crate name in other crates; nobody else may.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+}

@@ -3,3 +3,4 @@
 
 pub mod allocation;
 pub mod executors;
+pub mod supervision;

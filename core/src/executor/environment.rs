@@ -31,5 +31,8 @@ pub const CGROUPS: &str = "CONVOKE_CGROUPS";
 /// Devices that the manager granted, as JSON (`{"gpu":["0"]}`).
 pub const DEVICES: &str = "CONVOKE_DEVICES";
 
+/// The guard's process number, for its supervisor.
+pub const GUARD: &str = "CONVOKE_GUARD";
+
 /// Names that must not pass from an executor to what its tasks start.
-pub const PRIVATE: [&str; 4] = [ROLE, TICKET, CGROUPS, LOGS];
+pub const PRIVATE: [&str; 5] = [ROLE, TICKET, CGROUPS, LOGS, GUARD];

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ApplicationId, ExecutorId, Incarnation, ProfileId};
 use crate::units::HostPort;
 
@@ -81,4 +82,85 @@ impl std::fmt::Debug for IdentityParts {
             IdentityParts::Session(_) => "Session(…)",
         })
     }
+}
+
+/// The longest line that either side takes.
+const LONGEST_LINE: usize = 256 * 1024;
+
+/// Reads messages, one a line, from the other side.
+///
+/// # Cancel safety
+/// [`LineReader::next`] may be dropped at any time: what it has read stays for the next call.
+#[derive(Debug)]
+pub struct LineReader<R> {
+    from: R,
+    buffer: Vec<u8>,
+}
+
+impl<R: tokio::io::AsyncRead + Unpin> LineReader<R> {
+    /// Reads from this.
+    pub fn new(from: R) -> LineReader<R> {
+        LineReader { from, buffer: Vec::new() }
+    }
+
+    /// The next message; `None` when the other side is gone.
+    ///
+    /// # Errors
+    /// `Protocol` for a line that is too long or can't be read; `Host` where the link fails.
+    pub async fn next<M: serde::de::DeserializeOwned>(&mut self) -> Result<Option<M>> {
+        use tokio::io::AsyncReadExt;
+        let mut looked = 0;
+        loop {
+            if let Some(end) = self.buffer[looked..].iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=looked + end).collect();
+                return parse(&line).map(Some);
+            }
+            looked = self.buffer.len();
+            if looked > LONGEST_LINE {
+                return Err(Error::new(ErrorKind::Protocol, "a line of the link is too long"));
+            }
+            let count = self.from.read_buf(&mut self.buffer).await;
+            if count.map_err(|error| Error::host("the link failed", error))? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Reads the first message of a link without taking a byte more: the setup, before there is a runtime. `None` when the
+/// supervisor is gone. Blocks.
+///
+/// # Errors
+/// As [`LineReader::next`].
+pub fn read_setup(link: &std::os::unix::net::UnixStream) -> Result<Option<ProgramSetup>> {
+    use rustix::net::{RecvFlags, recv};
+    use std::io::Read;
+    let failed = |error: std::io::Error| Error::host("the link failed", error);
+    let mut line = Vec::new();
+    let mut peeked = vec![0_u8; 16 * 1024];
+    while !line.ends_with(b"\n") {
+        let count = match recv(link, peeked.as_mut_slice(), RecvFlags::PEEK) {
+            Ok((0, _)) => return Ok(None),
+            Ok((count, _)) => count,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(failed(error.into())),
+        };
+        let end = peeked[..count].iter().position(|byte| *byte == b'\n').map_or(count, |end| end + 1);
+        let before = line.len();
+        line.resize(before + end, 0);
+        let mut link = link;
+        link.read_exact(&mut line[before..]).map_err(failed)?;
+        if line.len() > LONGEST_LINE {
+            return Err(Error::new(ErrorKind::Protocol, "a line of the link is too long"));
+        }
+    }
+    match parse(&line)? {
+        ToProgram::Setup(setup) => Ok(Some(*setup)),
+        ToProgram::Drain => Err(Error::new(ErrorKind::Protocol, "the link doesn't begin with the setup")),
+    }
+}
+
+fn parse<M: serde::de::DeserializeOwned>(line: &[u8]) -> Result<M> {
+    serde_json::from_slice(line)
+        .map_err(|error| Error::new(ErrorKind::Protocol, "a line of the link can't be read").source(error))
 }

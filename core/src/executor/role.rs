@@ -1,0 +1,99 @@
+//! How a process learns that it is to be a part of an executor.
+
+use std::os::unix::net::UnixStream;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use super::environment::ROLE;
+use super::{guard, link, program, supervisor};
+use crate::error::{Error, Result};
+
+/// Plays the part of an executor that this process was started for, and ends it; in any other process, returns at once.
+///
+/// A program that uses convoke calls this first in `main`: the same binary is driver and executor.
+///
+/// ```no_run
+/// convoke_core::executor::role::init();
+/// // From here on this is the driver.
+/// ```
+///
+/// It may be called within a runtime (`#[tokio::main]`).
+pub fn init() {
+    match assigned() {
+        Some(Role::Guard) => guard::run(),
+        Some(Role::Supervisor) => apart(|| supervisor::run()),
+        Some(Role::Program) => apart(|| std::process::exit(play_program())),
+        None => {}
+    }
+}
+
+/// Whether this process was started to be a part of an executor, and [`init`] has not been called: a driver that finds
+/// this so must not go on, for it would start executors that start executors.
+#[must_use]
+pub fn is_executor() -> bool {
+    assigned().is_some()
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Guard,
+    Supervisor,
+    Program,
+}
+
+fn assigned() -> Option<Role> {
+    match std::env::var_os(ROLE)?.to_str()? {
+        "guard" => Some(Role::Guard),
+        "supervisor" => Some(Role::Supervisor),
+        // The variable passes to what a task starts; the link doesn't. Without it this process is nobody's program.
+        "program" if own_link().is_ok() => Some(Role::Program),
+        _ => None,
+    }
+}
+
+/// Runs `part` on a thread of its own, which no runtime knows, and ends the process when that panics.
+fn apart(part: impl FnOnce() + Send + 'static) -> ! {
+    let thread = std::thread::Builder::new().name("convoke".into()).spawn(part);
+    let code = match thread {
+        Ok(thread) => {
+            let _ = thread.join(); // a panic has told itself; a part that ends well doesn't return
+            101
+        }
+        Err(error) => {
+            eprintln!("convoke: can't start a thread: {error}");
+            guard::EXIT_NOT_STARTED
+        }
+    };
+    std::process::exit(code)
+}
+
+/// A copy of standard input that is a link: a socket.
+fn own_link() -> std::io::Result<UnixStream> {
+    rustix::net::sockopt::socket_type(rustix::stdio::stdin())?;
+    let link = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    Ok(UnixStream::from(link))
+}
+
+fn play_program() -> i32 {
+    match begin_program() {
+        Ok(Some((setup, link))) => program::run(setup, link),
+        Ok(None) => 0, // its supervisor is gone already
+        Err(error) => {
+            eprintln!("convoke: the executor's program can't begin: {error:#}");
+            guard::EXIT_NOT_STARTED
+        }
+    }
+}
+
+fn begin_program() -> Result<Option<(link::ProgramSetup, UnixStream)>> {
+    // The supervisor ends us; this is for when it can't any more. It dies too early for this: the link has ended.
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| Error::host("can't set the parent-death signal", error.into()))?;
+    let link = own_link().map_err(|error| Error::host("there is no link to the supervisor", error))?;
+    // What a task starts and what asks for input finds nothing, rather than the link.
+    let nothing = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(rustix::stdio::dup2_stdin);
+    nothing.map_err(|error| Error::host("can't open /dev/null", error.into()))?;
+    Ok(link::read_setup(&link)?.map(|setup| (setup, link)))
+}

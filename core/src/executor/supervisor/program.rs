@@ -1,0 +1,114 @@
+//! Starting the program, and its link.
+
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use rustix::fd::OwnedFd;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
+
+use super::output::Output;
+use super::shell::ShellEvent;
+use crate::executor::environment::{PRIVATE, ROLE};
+use crate::executor::link::{LineReader, ProgramSetup, ToProgram, ToSupervisor};
+use crate::manager::{LaunchFailure, LogStream};
+use crate::process::spawn;
+use crate::state::supervision::SupervisionEvent;
+
+/// A program that runs.
+#[derive(Debug)]
+pub(super) struct Program {
+    /// Its process.
+    pub(super) process: u32,
+    /// What it is told.
+    pub(super) orders: mpsc::Sender<ToProgram>,
+    /// Each closes when its stream of output has ended.
+    pub(super) outputs: Vec<mpsc::Receiver<()>>,
+}
+
+/// Starts the program of an executor that is this very binary.
+///
+/// # Errors
+/// Why it can't be started, for the account.
+pub(super) fn start(
+    setup: ProgramSetup,
+    environment: impl IntoIterator<Item = (String, String)>,
+    output: &Output,
+    events: &mpsc::Sender<ShellEvent>,
+) -> Result<Program, (LaunchFailure, String)> {
+    let failed = |error: std::io::Error| (LaunchFailure::from_io(&error), error.to_string());
+    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+    ours.set_nonblocking(true).map_err(failed)?;
+    let ours = tokio::net::UnixStream::from_std(ours).map_err(failed)?;
+    let mut command = spawn::own_command();
+    for name in PRIVATE {
+        command.env_remove(name);
+    }
+    command.envs(environment).env(ROLE, "program").stdin(OwnedFd::from(theirs));
+    let (process, outputs) = spawn_piped(&mut command, output, |_| {}).map_err(failed)?;
+    // Closes our copy of its end: when it is gone, the link ends.
+    drop(command);
+    let (orders, queue) = mpsc::channel(8);
+    tokio::task::spawn_local(converse(setup, ours, queue, events.clone()));
+    Ok(Program { process, orders, outputs })
+}
+
+/// Starts `command` in a process group of its own (a signal to the supervisor's is no signal to it), with its output
+/// going to `output`.
+pub(super) fn spawn_piped(
+    command: &mut Command,
+    output: &Output,
+    seen: impl FnMut(&[u8]) + Send + Clone + 'static,
+) -> std::io::Result<(u32, Vec<mpsc::Receiver<()>>)> {
+    let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut outputs = Vec::new();
+    if let Some(stdout) = child.stdout.take() {
+        outputs.push(output.pump(stdout, LogStream::Stdout, seen.clone()).map_err(std::io::Error::other)?);
+    }
+    if let Some(stderr) = child.stderr.take() {
+        outputs.push(output.pump(stderr, LogStream::Stderr, seen).map_err(std::io::Error::other)?);
+    }
+    // Its exit is taken by whoever reaps all children.
+    Ok((child.id(), outputs))
+}
+
+/// Tells the program what it is and what to do, and hears it.
+async fn converse(
+    setup: ProgramSetup,
+    link: tokio::net::UnixStream,
+    mut orders: mpsc::Receiver<ToProgram>,
+    events: mpsc::Sender<ShellEvent>,
+) {
+    let (inbound, mut outbound) = link.into_split();
+    let telling = async move {
+        let mut next = Some(ToProgram::Setup(Box::new(setup)));
+        while let Some(message) = next {
+            let Ok(mut line) = serde_json::to_vec(&message) else { return };
+            line.push(b'\n');
+            if outbound.write_all(&line).await.is_err() {
+                return; // it is gone, or going
+            }
+            next = orders.recv().await;
+        }
+    };
+    let hearing = async move {
+        let mut lines = LineReader::new(inbound);
+        loop {
+            let event = match lines.next::<ToSupervisor>().await {
+                Ok(Some(ToSupervisor::Attached)) => SupervisionEvent::ProgramReady(Default::default()),
+                Ok(Some(ToSupervisor::Alive)) => SupervisionEvent::ProgramAlive,
+                Ok(Some(ToSupervisor::Failed { message })) => SupervisionEvent::ProgramFailed(message),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the program's link broke");
+                    return;
+                }
+            };
+            if events.send(event.into()).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::join!(telling, hearing);
+}

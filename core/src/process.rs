@@ -1,0 +1,10 @@
+//! Processes of this host: starting them, limiting them, reading what they print, and ending whole trees of them for
+//! certain.
+
+pub mod cgroup;
+pub mod exit;
+pub mod logs;
+pub mod memory;
+pub mod spawn;
+pub mod table;
+pub mod tree;
