@@ -7,8 +7,26 @@
 //!           rpc::service ── Attach, Fetch ──▶ task plane ──▶ jobs and tasks
 //! ```
 
-#[allow(dead_code, reason = "the source is used by the driver's shell, next to come")]
+mod builder;
+mod control;
+mod endpoint;
 mod events;
+mod handle;
+mod idle;
+mod launcher;
+mod run;
+mod service;
+pub mod settings;
 pub mod task_plane;
 
+pub use builder::{Backends, DriverBuilder, SettingValue};
+pub use control::ExecutorStatus;
 pub use events::{DriverEvent, DriverEvents, JobProgress, JobState, TaskCounts};
+pub use handle::Driver;
+
+pub use crate::rpc::refusal::Refusal;
+pub use crate::state::executors::ExecutorPhase;
+
+fn default_task_plane() -> task_plane::MakeTaskPlane {
+    Box::new(|_| std::sync::Arc::new(idle::Idle::default()))
+}

@@ -1,5 +1,6 @@
 //! The core of convoke: the cluster manager contract and the driver/executor protocol.
 
+mod blocking;
 pub mod clock;
 pub mod driver;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod secret;
 pub mod state;
 pub mod units;
 
+pub use blocking::block_on;
 pub use error::{Error, ErrorKind, Result, Retry};
 
 /// What macros of this crate name in other crates; nobody else may.

@@ -83,6 +83,9 @@ pub trait TaskPlane: Debug + Send + Sync + 'static {
         executor: ExecutorId,
         inbound: Streaming<v1::UploadChunk>,
     ) -> Result<v1::UploadResponse, Status>;
+
+    /// The driver ends: no executor will come any more, and what hasn't ended ends as cancelled.
+    fn shutdown(&self) {}
 }
 
 /// What the task plane may ask of the control plane.

@@ -405,6 +405,16 @@ impl ExecutorTable {
         }
     }
 
+    /// The driver itself was held up (stopped, starved): the silence of that time is nobody's.
+    pub fn forgive(&mut self, now: Moment) {
+        for entry in self.entries.values_mut() {
+            entry.heard = entry.heard.max(now);
+            if let State::Joined { detached: Some(at), .. } = &mut entry.state {
+                *at = now;
+            }
+        }
+    }
+
     /// When [`tick`](Self::tick) is due; it may find nothing to do then.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Moment> {

@@ -1,0 +1,337 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::handle::Driver;
+use super::run;
+use super::settings::DriverSettings;
+use super::task_plane::MakeTaskPlane;
+use crate::error::{Error, Result};
+use crate::ids::Name;
+use crate::manager::{Bootstrap, ClusterManager, ManagerSettings, Registry};
+use crate::units::{Cpus, MiB, parse_duration};
+
+/// Backends that every [`Driver::builder`] knows: the facade submits those that are compiled in, and so may anybody.
+///
+/// ```
+/// use convoke_core::driver::Backends;
+/// inventory::submit! { Backends(|registry| registry.know("mine", "mine")) }
+/// ```
+pub struct Backends(pub fn(&mut Registry));
+
+inventory::collect!(Backends);
+
+pub(super) fn default_registry() -> Registry {
+    let mut registry = Registry::new();
+    for Backends(add) in inventory::iter::<Backends> {
+        add(&mut registry);
+    }
+    registry
+}
+
+/// What a setter takes: the value itself, or text as people write it.
+pub trait SettingValue<T> {
+    /// The value.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for text that can't be read.
+    fn value(self) -> Result<T>;
+}
+
+macro_rules! setting_values {
+    ($($type:ty, $parse:expr;)*) => {
+        $(
+            impl SettingValue<$type> for $type {
+                fn value(self) -> Result<$type> {
+                    Ok(self)
+                }
+            }
+            impl SettingValue<$type> for &str {
+                fn value(self) -> Result<$type> {
+                    #[allow(clippy::redundant_closure_call, reason = "one form for all types")]
+                    ($parse)(self)
+                }
+            }
+        )*
+    };
+}
+
+setting_values! {
+    Cpus, |text: &str| text.parse();
+    MiB, |text: &str| text.parse();
+    Duration, parse_duration;
+    Name, Name::new;
+}
+
+type Change = Box<dyn FnOnce(&mut DriverSettings) -> Result<()> + Send>;
+
+/// Builds a [`Driver`]. What is set here goes before the environment (`CONVOKE_…`), that before the defaults.
+#[must_use = "a driver starts with `start`"]
+pub struct DriverBuilder {
+    registry: Registry,
+    changes: Vec<Change>,
+    environment: bool,
+    advertise: Vec<String>,
+    manager: Option<Arc<dyn ClusterManager>>,
+    manager_settings: ManagerSettings,
+    make_plane: Option<MakeTaskPlane>,
+    bootstrap: Bootstrap,
+    arguments: Option<Vec<String>>,
+    options: BTreeMap<String, String>,
+    tags: BTreeMap<Name, String>,
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $name:ident($type:ty) => $field:ident;)*) => {
+        impl DriverBuilder {
+            $(
+                $(#[$doc])*
+                pub fn $name(self, $name: impl SettingValue<$type>) -> DriverBuilder {
+                    let value = $name.value();
+                    self.change(move |settings| {
+                        settings.$field = value.map_err(|error| error.with("setting", stringify!($name)))?;
+                        Ok(())
+                    })
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    /// The application's name.
+    name(Name) => name;
+    /// Processors of each executor.
+    executor_cpus(Cpus) => executor_cpus;
+    /// Memory of each executor's process tree.
+    executor_memory(MiB) => executor_memory;
+    /// Processors that one task occupies.
+    task_cpus(Cpus) => task_cpus;
+    /// How often an executor says that it lives.
+    heartbeat_interval(Duration) => heartbeat_interval;
+    /// Silent for so long, an executor is lost.
+    lost_after(Duration) => lost_after;
+    /// With no driver for so long, everything of the application ends.
+    lease(Duration) => lease;
+    /// How long an executor that is to leave may finish its tasks.
+    drain_grace(Duration) => drain_grace;
+    /// From SIGTERM to SIGKILL when a process tree is ended.
+    end_grace(Duration) => end_grace;
+    /// From granted to launched.
+    launch_deadline(Duration) => launch_deadline;
+    /// From launched to joined.
+    join_deadline(Duration) => join_deadline;
+    /// How long the manager's cause of an exit is waited for.
+    cause_wait(Duration) => cause_wait;
+}
+
+impl DriverBuilder {
+    pub(super) fn new(registry: Registry) -> DriverBuilder {
+        DriverBuilder {
+            registry,
+            changes: Vec::new(),
+            environment: true,
+            advertise: Vec::new(),
+            manager: None,
+            manager_settings: ManagerSettings::default(),
+            make_plane: None,
+            bootstrap: Bootstrap::default(),
+            arguments: None,
+            options: BTreeMap::new(),
+            tags: BTreeMap::new(),
+        }
+    }
+
+    fn change(
+        mut self,
+        change: impl FnOnce(&mut DriverSettings) -> Result<()> + Send + 'static,
+    ) -> DriverBuilder {
+        self.changes.push(Box::new(change));
+        self
+    }
+
+    /// The master URL, which chooses the backend: `local-cluster[2,1,512MiB]`.
+    pub fn master(self, url: impl Into<String>) -> DriverBuilder {
+        let url = url.into();
+        self.change(move |settings| {
+            settings.master = Some(url);
+            Ok(())
+        })
+    }
+
+    /// A manager of one's own instead of a master URL.
+    pub fn manager(mut self, manager: Arc<dyn ClusterManager>) -> DriverBuilder {
+        self.manager = Some(manager);
+        self
+    }
+
+    /// How many executors are wanted from the start.
+    pub fn executors(self, executors: u32) -> DriverBuilder {
+        self.change(move |settings| {
+            settings.executors = executors;
+            Ok(())
+        })
+    }
+
+    /// The most executors that the application ever has.
+    pub fn max_executors(self, most: u32) -> DriverBuilder {
+        self.change(move |settings| {
+            settings.max_executors = most;
+            Ok(())
+        })
+    }
+
+    /// A variable of every executor's environment. It travels encrypted; the manager doesn't see it.
+    pub fn executor_env(self, name: impl Into<String>, value: impl Into<String>) -> DriverBuilder {
+        let (name, value) = (name.into(), value.into());
+        self.change(move |settings| {
+            settings.executor_env.insert(name, value);
+            Ok(())
+        })
+    }
+
+    /// The address to listen on.
+    pub fn bind(self, address: IpAddr) -> DriverBuilder {
+        self.change(move |settings| {
+            settings.bind = Some(address);
+            Ok(())
+        })
+    }
+
+    /// What executors dial (`HOST` or `HOST:PORT`); again for a further one.
+    pub fn advertise(mut self, address: impl Into<String>) -> DriverBuilder {
+        self.advertise.push(address.into());
+        self
+    }
+
+    /// The port to listen on; in use, the next fifteen are tried. 0: any free one.
+    pub fn port(self, port: u16) -> DriverBuilder {
+        self.change(move |settings| {
+            settings.port = port;
+            Ok(())
+        })
+    }
+
+    /// Gives up encryption and authentication between driver and executors: whoever reaches the driver's port can run
+    /// anything in this application, and whoever listens on the way can read all of it.
+    pub fn insecure(self) -> DriverBuilder {
+        self.change(|settings| {
+            settings.insecure = true;
+            Ok(())
+        })
+    }
+
+    /// Any setting by its dotted key, as [`SETTINGS`](super::settings::SETTINGS) lists them.
+    pub fn setting(self, key: impl Into<String>, value: impl Into<String>) -> DriverBuilder {
+        let (key, value) = (key.into(), value.into());
+        self.change(move |settings| settings.set(&key, &value))
+    }
+
+    /// Leaves the environment (`CONVOKE_…`) alone.
+    pub fn ignore_environment(mut self) -> DriverBuilder {
+        self.environment = false;
+        self
+    }
+
+    /// An option of the backend's own; one that it doesn't know is refused.
+    pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> DriverBuilder {
+        self.options.insert(name.into(), value.into());
+        self
+    }
+
+    /// A setting of the backend itself, by dotted key.
+    pub fn manager_setting(mut self, key: impl Into<String>, value: impl Into<String>) -> DriverBuilder {
+        self.manager_settings.options.insert(key.into(), value.into());
+        self
+    }
+
+    /// A tag that the manager shows.
+    pub fn tag(mut self, name: Name, value: impl Into<String>) -> DriverBuilder {
+        self.tags.insert(name, value.into());
+        self
+    }
+
+    /// The program that becomes an executor's supervisor. Absent: this very program.
+    pub fn bootstrap(mut self, bootstrap: Bootstrap) -> DriverBuilder {
+        self.bootstrap = bootstrap;
+        self
+    }
+
+    /// Arguments with which the bootstrap becomes an executor.
+    pub fn bootstrap_arguments(mut self, arguments: Vec<String>) -> DriverBuilder {
+        self.arguments = Some(arguments);
+        self
+    }
+
+    /// A task plane of one's own, for tests of the control plane.
+    pub fn task_plane(mut self, make: MakeTaskPlane) -> DriverBuilder {
+        self.make_plane = Some(make);
+        self
+    }
+
+    /// Starts the driver: it listens, registers the application, and wishes for its executors. Waits for none of them:
+    /// [`wait_ready`](Driver::wait_ready) does.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for settings that can't be right, before anything happens; `AlreadyExists` for ports in use;
+    /// otherwise as [`ClusterManager::register`].
+    ///
+    /// # Cancel safety
+    /// Dropping the call abandons what was begun (R4).
+    pub async fn start(self) -> Result<Driver> {
+        let setup = self.setup()?;
+        let (asks, inbox) = mpsc::unbounded_channel();
+        let (up, is_up) = oneshot::channel();
+        let thread = run::spawn(setup, up, inbox)?;
+        let up = is_up.await.map_err(|_| Error::internal("the driver's thread ended as it started"))??;
+        Ok(Driver::new(up, asks, thread))
+    }
+
+    /// [`start`](Self::start), for programs without a runtime.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_blocking(self) -> Result<Driver> {
+        crate::block_on(self.start())
+    }
+
+    fn setup(self) -> Result<run::Setup> {
+        let mut settings = DriverSettings::default();
+        if self.environment {
+            let variables = std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+            settings.set_from_environment(variables)?;
+        }
+        for change in self.changes {
+            change(&mut settings)?;
+        }
+        if !self.advertise.is_empty() {
+            settings.advertise = self.advertise;
+        }
+        settings.check()?;
+        let manager = match self.manager {
+            Some(manager) => manager,
+            None => self.registry.manager_with(&settings.master_or_local(), &self.manager_settings)?,
+        };
+        let make_plane = self.make_plane.unwrap_or_else(super::default_task_plane);
+        Ok(run::Setup {
+            settings,
+            manager,
+            make_plane,
+            bootstrap: self.bootstrap,
+            arguments: self.arguments.unwrap_or_default(),
+            options: self.options,
+            tags: self.tags,
+        })
+    }
+}
+
+impl fmt::Debug for DriverBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DriverBuilder").field("registry", &self.registry).finish_non_exhaustive()
+    }
+}

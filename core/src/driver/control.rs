@@ -1,0 +1,616 @@
+//! The shell around the table of executors: feeds it, runs its commands, keeps each executor's connections.
+//!
+//! Everything here runs on the driver's own thread. Commands are queued and run one after another, so that a call from
+//! within one (the task plane condemns an executor that it is just told of) can't overtake the rest.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::events::{DriverEvent, EventSource};
+use super::settings::DriverSettings;
+use super::task_plane::{ExecutorControl, JoinedExecutor, TaskPlane};
+use crate::clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::ids::{ApplicationId, ExecutorId, Incarnation, Name, ProfileId};
+use crate::manager::{Application, EndedBy, Event, Exit, ExitCause, Heard, Outcome, Release, Target, What};
+use crate::resource::ResourceProfile;
+use crate::rpc::authority::Authority;
+use crate::rpc::refusal::{Refusal, Refusals};
+use crate::rpc::ticket::TicketOffice;
+use crate::rpc::{status, v1, version};
+use crate::state::executors::{ExecutorCommand, ExecutorEvent, ExecutorPhase, ExecutorTable, ExecutorTimes};
+
+/// Orders that may wait for a supervisor that doesn't read. With more it is hung up on.
+const ORDERS_WAITING: usize = 64;
+/// Kept of the end of an executor's standard error.
+const LOG_TAIL_BYTES: usize = 16 << 10;
+
+/// An order on its way to a supervisor.
+pub(super) type Order = Result<v1::SupervisorOrder, Status>;
+
+pub(super) struct Control {
+    pub(super) application_id: ApplicationId,
+    pub(super) incarnation: Incarnation,
+    pub(super) settings: DriverSettings,
+    pub(super) office: Arc<TicketOffice>,
+    /// Absent where the driver runs insecure.
+    pub(super) authority: Option<Authority>,
+    pub(super) refusals: Arc<Refusals>,
+    pub(super) events: EventSource,
+    /// Notified when the next deadline came nearer.
+    pub(super) nearer: Notify,
+    pub(super) standing: watch::Sender<Standing>,
+    inner: Mutex<Inner>,
+    application: Mutex<Option<Arc<dyn Application>>>,
+    plane: OnceLock<Arc<dyn TaskPlane>>,
+}
+
+/// How the application stands, for those who wait.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Standing {
+    /// Executors that take tasks.
+    pub(super) ready: usize,
+    /// Executors whose connections are open.
+    pub(super) connected: usize,
+    /// Set when the application is over.
+    pub(super) ended: Option<(Outcome, EndedBy)>,
+}
+
+struct Inner {
+    table: ExecutorTable,
+    commands: VecDeque<ExecutorCommand>,
+    /// Somebody up the stack runs the commands.
+    running: bool,
+    ending: bool,
+    connections: BTreeMap<ExecutorId, Connections>,
+    target: Target,
+    profiles: BTreeMap<ProfileId, Arc<ResourceProfile>>,
+}
+
+/// What an executor has open here.
+#[derive(Debug)]
+struct Connections {
+    orders: Option<mpsc::Sender<Order>>,
+    /// Ends all of its streams.
+    cancel: CancellationToken,
+    /// The number of the newest attach.
+    attach: u64,
+    process: Option<u32>,
+    directory: Option<String>,
+}
+
+impl Default for Connections {
+    fn default() -> Connections {
+        Connections {
+            orders: None,
+            cancel: CancellationToken::new(),
+            attach: 0,
+            process: None,
+            directory: None,
+        }
+    }
+}
+
+/// How one executor is, for people and progress displays.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ExecutorStatus {
+    /// Which.
+    pub executor: ExecutorId,
+    /// Its profile, once known.
+    pub profile: Option<ProfileId>,
+    /// Its host.
+    pub host: Option<Name>,
+    /// How it is.
+    pub phase: ExecutorPhase,
+    /// Its supervisor's process on that host.
+    pub process: Option<u32>,
+    /// Its folder on that host.
+    pub directory: Option<String>,
+}
+
+impl Control {
+    pub(super) fn new(
+        application_id: ApplicationId,
+        incarnation: Incarnation,
+        settings: DriverSettings,
+        office: Arc<TicketOffice>,
+        authority: Option<Authority>,
+    ) -> Arc<Control> {
+        let times = ExecutorTimes {
+            lost_after: settings.lost_after,
+            cause_wait: settings.cause_wait,
+            drain_grace: settings.drain_grace,
+        };
+        Arc::new(Control {
+            application_id,
+            incarnation,
+            settings,
+            office,
+            authority,
+            refusals: Arc::default(),
+            events: EventSource::new(),
+            nearer: Notify::new(),
+            standing: watch::Sender::default(),
+            inner: Mutex::new(Inner {
+                table: ExecutorTable::new(times),
+                commands: VecDeque::new(),
+                running: false,
+                ending: false,
+                connections: BTreeMap::new(),
+                target: Target::default(),
+                profiles: BTreeMap::new(),
+            }),
+            application: Mutex::new(None),
+            plane: OnceLock::new(),
+        })
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_plane(&self, plane: Arc<dyn TaskPlane>) {
+        let _ = self.plane.set(plane); // set once, before anything is served
+    }
+
+    pub(super) fn plane(&self) -> Option<&Arc<dyn TaskPlane>> {
+        self.plane.get()
+    }
+
+    /// The handle at the manager: absent before it is registered and after the end.
+    pub(super) fn application(&self) -> Option<Arc<dyn Application>> {
+        self.application.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same, or what to say where there is none.
+    pub(super) fn registered(&self) -> Result<Arc<dyn Application>> {
+        self.application().ok_or_else(|| Error::new(ErrorKind::Unavailable, "the driver has ended"))
+    }
+
+    pub(super) fn set_application(&self, application: Option<Arc<dyn Application>>) {
+        *self.application.lock().unwrap_or_else(PoisonError::into_inner) = application;
+    }
+
+    /// Changes the wish for one profile.
+    pub(super) fn set_target(&self, profile: ResourceProfile, executors: u32) -> Result<()> {
+        profile.check()?;
+        let application = self.registered()?;
+        let mut inner = self.inner();
+        let profile = match inner.profiles.get(&profile.id) {
+            Some(known) if **known != profile => {
+                return Err(Error::invalid("profile", "a profile never changes under its id")
+                    .with("profile", profile.id)
+                    .help("give the changed profile an id of its own"));
+            }
+            Some(known) => known.clone(),
+            None => Arc::new(profile),
+        };
+        let target = inner.target.clone().and(profile.clone(), executors);
+        // A join may come before this returns; it finds the profile.
+        inner.profiles.insert(profile.id, profile);
+        inner.target = target.clone();
+        drop(inner);
+        application.set_target(target).map(|_| ())
+    }
+
+    pub(super) fn executors(&self) -> Vec<ExecutorStatus> {
+        let inner = self.inner();
+        inner
+            .table
+            .iter()
+            .map(|(executor, entry)| {
+                let connections = inner.connections.get(&executor);
+                ExecutorStatus {
+                    executor,
+                    profile: entry.profile,
+                    host: entry.host.clone(),
+                    phase: entry.phase(),
+                    process: connections.and_then(|connections| connections.process),
+                    directory: connections.and_then(|connections| connections.directory.clone()),
+                }
+            })
+            .collect()
+    }
+
+    /// Whether an executor has joined and still counts.
+    pub(super) fn counts(&self, executor: ExecutorId) -> bool {
+        self.inner().table.counts(executor).is_ok()
+    }
+
+    /// Feeds the table and runs what follows.
+    pub(super) fn handle(&self, executor: ExecutorId, event: ExecutorEvent) {
+        self.feed(|table, out| table.handle(clock::now(), executor, event, out));
+    }
+
+    /// Acts on deadlines. `late`: this very process was held up, so silence proves nothing.
+    pub(super) fn tick(&self, late: bool) {
+        self.feed(|table, out| {
+            let now = clock::now();
+            if late {
+                table.forgive(now);
+            }
+            table.tick(now, out);
+        });
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<clock::Moment> {
+        self.inner().table.next_deadline()
+    }
+
+    fn feed(&self, step: impl FnOnce(&mut ExecutorTable, &mut Vec<ExecutorCommand>)) {
+        let mut inner = self.inner();
+        let mut out = Vec::new();
+        let before = inner.table.next_deadline();
+        step(&mut inner.table, &mut out);
+        let after = inner.table.next_deadline();
+        inner.commands.extend(out);
+        drop(inner);
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.nearer.notify_one();
+        }
+        self.run_commands();
+    }
+
+    fn run_commands(&self) {
+        {
+            let mut inner = self.inner();
+            if inner.running || inner.commands.is_empty() {
+                return;
+            }
+            inner.running = true;
+        }
+        // Also when a command panics, the next caller goes on.
+        let _done = Done(self);
+        while let Some(command) = self.next_command() {
+            self.run(command);
+        }
+        self.publish_standing();
+    }
+
+    fn next_command(&self) -> Option<ExecutorCommand> {
+        self.inner().commands.pop_front()
+    }
+
+    fn publish_standing(&self) {
+        let (ready, connected) = {
+            let inner = self.inner();
+            (inner.table.ready(), inner.connections.len())
+        };
+        self.standing.send_if_modified(|standing| {
+            let changed = (standing.ready, standing.connected) != (ready, connected);
+            (standing.ready, standing.connected) = (ready, connected);
+            changed
+        });
+    }
+
+    fn run(&self, command: ExecutorCommand) {
+        tracing::debug!(?command, "executor");
+        match command {
+            ExecutorCommand::Hear(executor, news) => {
+                let wanted = self.application().is_some_and(|application| application.heard(executor, news));
+                tracing::debug!(%executor, wanted, "told the manager");
+            }
+            ExecutorCommand::Joined(executor) => self.tell_joined(executor),
+            ExecutorCommand::Ready(executor) => {
+                self.events.tell(DriverEvent::ExecutorReady { executor });
+            }
+            ExecutorCommand::Draining(executor, why) => {
+                if let Some(plane) = self.plane() {
+                    plane.executor_draining(executor);
+                }
+                self.events.tell(DriverEvent::ExecutorDraining { executor, why });
+            }
+            ExecutorCommand::Renew(executor, number) => {
+                self.order(executor, v1::supervisor_order::Order::Renewed(number));
+            }
+            ExecutorCommand::OrderDrain(executor, why) => {
+                self.order(executor, v1::supervisor_order::Order::Drain(v1::Drain { why }));
+            }
+            ExecutorCommand::OrderEnd(executor, exit) => self.order(executor, end_order(&exit)),
+            ExecutorCommand::Gone(executor) => {
+                // Dropping the sender ends the stream behind what was ordered.
+                if let Some(connections) = self.inner().connections.remove(&executor) {
+                    connections.cancel.cancel();
+                }
+                if let Some(plane) = self.plane() {
+                    plane.executor_gone(executor);
+                }
+            }
+            ExecutorCommand::Lost(executor, exit) => {
+                tracing::info!(%executor, %exit, blame = ?exit.blame, "executor lost");
+                if let Some(plane) = self.plane() {
+                    plane.executor_lost(executor, &exit);
+                }
+                self.events.tell(DriverEvent::ExecutorLost { executor, exit });
+            }
+            ExecutorCommand::Release { executor, grace, then, why } => {
+                if self.inner().ending {
+                    return; // all of it goes; nothing is to be replaced
+                }
+                if let Some(application) = self.application() {
+                    let answers =
+                        application.release(&Release { executors: vec![executor], grace, then, why });
+                    tracing::debug!(?answers, "released");
+                }
+            }
+        }
+    }
+
+    fn tell_joined(&self, executor: ExecutorId) {
+        let joined = {
+            let inner = self.inner();
+            let Some(entry) = inner.table.entry(executor) else { return };
+            let profile = entry.profile.unwrap_or(ProfileId(0));
+            JoinedExecutor {
+                executor,
+                profile,
+                slots: inner.profiles.get(&profile).map_or(1, |profile| profile.slots()),
+                host: entry.host.clone(),
+            }
+        };
+        self.events.tell(DriverEvent::ExecutorJoined { executor, host: joined.host.clone() });
+        if let Some(plane) = self.plane() {
+            plane.executor_joined(joined);
+        }
+    }
+
+    fn order(&self, executor: ExecutorId, order: v1::supervisor_order::Order) {
+        let mut inner = self.inner();
+        let Some(connections) = inner.connections.get_mut(&executor) else { return };
+        let Some(orders) = &connections.orders else { return };
+        let renewal = matches!(order, v1::supervisor_order::Order::Renewed(_));
+        let sent = orders.try_send(Ok(v1::SupervisorOrder { order: Some(order) }));
+        if sent.is_err() && !renewal {
+            // It doesn't read. The end of its stream says the same to it, and the lease does the rest.
+            tracing::warn!(%executor, "its supervisor takes no orders: hanging up");
+            connections.orders = None;
+        }
+    }
+
+    // ---- what the service calls ----
+
+    /// A join: each way to be refused is a reason of its own (D1, D2).
+    pub(super) fn join(&self, ask: &v1::JoinRequest) -> Result<v1::JoinResponse, (Refusal, Status)> {
+        let refuse = |refusal: Refusal| (refusal, Status::from(refusal));
+        version::check(ask.protocol, &ask.version)
+            .map_err(|error| (Refusal::OtherProtocol, status::to_status(&error)))?;
+        if ask.application != self.application_id.as_str() {
+            return Err(refuse(Refusal::OtherApplication));
+        }
+        if ask.incarnation != self.incarnation.0 {
+            return Err(refuse(Refusal::OtherIncarnation));
+        }
+        let (executor, profile) = (ExecutorId(ask.executor), ProfileId(ask.profile));
+        if !self.office.is_ticket(&ask.ticket, executor, profile) {
+            return Err(refuse(Refusal::WrongTicket));
+        }
+        let assignment = {
+            let inner = self.inner();
+            inner.table.may_join(executor).map_err(refuse)?;
+            let profile = inner.profiles.get(&profile).cloned();
+            // A genuine ticket of a profile that was never wished for: the launcher was asked by somebody else.
+            let profile = profile.ok_or_else(|| refuse(Refusal::WithdrawnTicket))?;
+            self.assignment(&profile)
+        };
+        let mut answer = v1::JoinResponse { assignment: Some(assignment), ..Default::default() };
+        match &self.authority {
+            Some(authority) => {
+                let certificate = authority
+                    .executor(&ask.certificate_request, executor, self.incarnation)
+                    .map_err(|error| (Refusal::BadCertificateRequest, status::to_status(&error)))?;
+                answer.certificate = certificate.to_vec().into();
+                answer.authority = authority.certificate().to_vec().into();
+            }
+            None => answer.session = self.office.session(executor).expose().to_vec().into(),
+        }
+        let application = self.application().ok_or_else(|| refuse(Refusal::NotServing))?;
+        if !application.heard(executor, Heard::Joined) {
+            self.inner().table.withdrawn(executor);
+            return Err(refuse(Refusal::WithdrawnTicket));
+        }
+        let host = Name::new(&ask.host).ok(); // only for people; a host that says nonsense of itself has no name
+        self.inner().connections.entry(executor).or_default().process = Some(ask.process);
+        self.feed(|table, out| table.join(clock::now(), executor, profile, host, out));
+        Ok(answer)
+    }
+
+    fn assignment(&self, profile: &ResourceProfile) -> v1::Assignment {
+        let settings = &self.settings;
+        v1::Assignment {
+            slots: profile.slots(),
+            cpus_millis: profile.each.cpus.millis(),
+            memory_mib: profile.each.memory.0,
+            heartbeat_interval_ms: millis(settings.heartbeat_interval),
+            lost_after_ms: millis(settings.lost_after),
+            lease_ms: millis(settings.lease),
+            end_grace_ms: millis(settings.end_grace),
+            environment: settings.executor_env.clone().into_iter().collect(),
+            foreign: None,
+            program_sha256: String::new(),
+        }
+    }
+
+    /// Opens a supervisor's stream: where its orders come from, and what ends it.
+    pub(super) fn supervise(
+        &self,
+        executor: ExecutorId,
+    ) -> Result<(mpsc::Receiver<Order>, CancellationToken), Refusal> {
+        let (sender, orders) = mpsc::channel(ORDERS_WAITING);
+        let cancel = {
+            let mut inner = self.inner();
+            inner.table.may_supervise(executor)?;
+            let connections = inner.connections.entry(executor).or_default();
+            connections.orders = Some(sender);
+            connections.cancel.clone()
+        };
+        self.handle(executor, ExecutorEvent::Supervised);
+        Ok((orders, cancel))
+    }
+
+    /// Takes in a supervisor's report.
+    pub(super) fn report(&self, executor: ExecutorId, report: v1::SupervisorReport) {
+        use v1::supervisor_report::Report;
+        let event = match report.report {
+            Some(Report::Hello(hello)) => {
+                if let Some(connections) = self.inner().connections.get_mut(&executor) {
+                    connections.process = Some(hello.process);
+                    connections.directory = Some(hello.directory);
+                }
+                return;
+            }
+            Some(Report::Heartbeat(beat)) => ExecutorEvent::Heartbeat {
+                number: beat.number,
+                program_silent: Duration::from_millis(beat.program_silent_ms),
+            },
+            Some(Report::Ready(_)) => ExecutorEvent::Ready,
+            Some(Report::Ended(ended)) => ExecutorEvent::Ended(account(ended)),
+            Some(Report::Eviction(notice)) => ExecutorEvent::Evicted { why: notice.why },
+            None => return, // of a newer minor version: nothing that we could know
+        };
+        self.handle(executor, event);
+    }
+
+    /// A program's stream of tasks is about to open: what ends it, and its number.
+    pub(super) fn attaching(&self, executor: ExecutorId) -> Result<(CancellationToken, u64), Refusal> {
+        let mut inner = self.inner();
+        inner.table.counts(executor)?;
+        let connections = inner.connections.entry(executor).or_default();
+        connections.attach += 1;
+        Ok((connections.cancel.clone(), connections.attach))
+    }
+
+    /// A program's stream of tasks broke; only the newest matters.
+    pub(super) fn detached(&self, executor: ExecutorId, number: u64) {
+        let newest =
+            self.inner().connections.get(&executor).is_some_and(|connections| connections.attach == number);
+        if newest {
+            self.handle(executor, ExecutorEvent::Detached);
+        }
+    }
+
+    /// What ends the transfers of an executor.
+    pub(super) fn transfer(&self, executor: ExecutorId) -> Result<CancellationToken, Refusal> {
+        let mut inner = self.inner();
+        inner.table.counts(executor)?;
+        Ok(inner.connections.entry(executor).or_default().cancel.clone())
+    }
+
+    // ---- what the manager says ----
+
+    pub(super) fn manager_said(&self, event: Event) {
+        match event.what {
+            What::Granted(grant) => {
+                let (executor, profile, host) = (grant.executor, grant.profile, grant.host);
+                self.events.tell(DriverEvent::ExecutorGranted { executor, profile, host: host.clone() });
+                self.handle(executor, ExecutorEvent::Granted { profile, host });
+            }
+            What::Launched { executor, .. } => self.handle(executor, ExecutorEvent::Launched),
+            What::Exited { executor, exit } => self.handle(executor, ExecutorEvent::Exited(exit)),
+            What::Unreachable { executor } => {
+                tracing::info!(%executor, "its manager can't see it; it goes on while it is heard");
+            }
+            What::Reachable { executor } => tracing::info!(%executor, "its manager sees it again"),
+            What::Draining { executors, until, why } => {
+                let within = until.map(|until| until.duration_since(clock::wall_time()).unwrap_or_default());
+                for executor in executors {
+                    self.handle(executor, ExecutorEvent::WillGo { within, why: why.clone() });
+                }
+            }
+            What::ExecutorsFailing { profile, recent, last, next_try } => {
+                tracing::warn!(%profile, recent, %last, ?next_try, "executors fail in a row");
+                self.events.tell(DriverEvent::ExecutorsFailing { profile, recent, last, next_try });
+            }
+            What::ManagerUnreachable { error } => {
+                tracing::warn!(%error, "the manager is out of reach");
+                self.events.tell(DriverEvent::ManagerUnreachable { error });
+            }
+            What::ManagerRecovered { outage } => {
+                tracing::info!(?outage, "the manager is back");
+                self.events.tell(DriverEvent::ManagerRecovered { outage });
+            }
+            What::Ended { outcome, by } => {
+                tracing::info!(?outcome, ?by, "the application is over");
+                self.end_all("the application is over");
+                self.standing.send_modify(|standing| standing.ended = Some((outcome.clone(), by.clone())));
+                self.events.tell(DriverEvent::Ended { outcome, by });
+            }
+        }
+    }
+
+    // ---- the end ----
+
+    /// Tells every executor to end; nothing is replaced, and no task goes on.
+    pub(super) fn end_all(&self, why: &str) {
+        let joined: Vec<_> = {
+            let mut inner = self.inner();
+            inner.ending = true;
+            inner.table.iter().map(|(executor, _)| executor).collect()
+        };
+        if let Some(plane) = self.plane() {
+            plane.shutdown();
+        }
+        let exit = Exit::new(ExitCause::Unregistered, why.to_owned());
+        for executor in joined {
+            self.order(executor, end_order(&exit));
+        }
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("application", &self.application_id).finish_non_exhaustive()
+    }
+}
+
+/// Lets the next caller run commands.
+struct Done<'a>(&'a Control);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.inner().running = false;
+    }
+}
+
+/// What the task plane holds: it must not keep the driver alive.
+#[derive(Debug)]
+pub(super) struct WeakControl(pub(super) Weak<Control>);
+
+impl ExecutorControl for WeakControl {
+    fn condemn(&self, executor: ExecutorId, why: &str) {
+        if let Some(control) = self.0.upgrade() {
+            control.handle(executor, ExecutorEvent::Condemned { why: why.to_owned() });
+        }
+    }
+
+    fn tell(&self, event: DriverEvent) {
+        if let Some(control) = self.0.upgrade() {
+            control.events.tell(event);
+        }
+    }
+}
+
+fn end_order(exit: &Exit) -> v1::supervisor_order::Order {
+    let cause = serde_json::to_string(&exit.cause).unwrap_or_default(); // an enum of plain values: can't fail
+    v1::supervisor_order::Order::End(v1::End { why: exit.message.clone(), cause })
+}
+
+/// A supervisor's account; what can't be read of it is unknown.
+fn account(ended: v1::ExecutorEnded) -> Exit {
+    let cause = serde_json::from_str(&ended.cause).unwrap_or_else(|error| {
+        tracing::warn!(%error, cause = ?ended.cause, "an account with a cause that isn't one");
+        ExitCause::Unknown
+    });
+    let tail = ended.log_tail.slice(ended.log_tail.len().saturating_sub(LOG_TAIL_BYTES)..);
+    Exit::new(cause, ended.message).with_log_tail(tail)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

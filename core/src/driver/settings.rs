@@ -1,0 +1,407 @@
+//! The driver's settings as data: one table of name, default, unit and meaning, from which code, environment and
+//! documentation read.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::executor::environment;
+use crate::ids::{Name, ProfileId};
+use crate::resource::{ResourceProfile, Resources, TaskResources};
+use crate::units::{Cpus, MiB, parse_duration};
+
+/// All settings of a driver. Later ones win: defaults, then the environment (`CONVOKE_…`), then code.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct DriverSettings {
+    /// `application.name`.
+    pub name: Name,
+    /// `application.user`.
+    pub user: Option<Name>,
+    /// `application.queue`.
+    pub queue: Option<Name>,
+    /// `master`; absent: a `local-cluster` that holds the executors asked for.
+    pub master: Option<String>,
+    /// `executors`.
+    pub executors: u32,
+    /// `executors.max`.
+    pub max_executors: u32,
+    /// `executor.cpus`.
+    pub executor_cpus: Cpus,
+    /// `executor.memory`.
+    pub executor_memory: MiB,
+    /// `executor.resources`.
+    pub executor_resources: BTreeMap<Name, u64>,
+    /// `task.cpus`.
+    pub task_cpus: Cpus,
+    /// `task.resources`.
+    pub task_resources: BTreeMap<Name, u64>,
+    /// The environment of executors; set in code.
+    pub executor_env: BTreeMap<String, String>,
+    /// `driver.bind`; absent: loopback where the manager is in this process, else every address.
+    pub bind: Option<IpAddr>,
+    /// `driver.advertise`.
+    pub advertise: Vec<String>,
+    /// `driver.port`.
+    pub port: u16,
+    /// `insecure`.
+    pub insecure: bool,
+    /// `heartbeat.interval`.
+    pub heartbeat_interval: Duration,
+    /// `heartbeat.lost-after`.
+    pub lost_after: Duration,
+    /// `lease`.
+    pub lease: Duration,
+    /// `executor.launch-deadline`.
+    pub launch_deadline: Duration,
+    /// `executor.join-deadline`.
+    pub join_deadline: Duration,
+    /// `executor.cause-wait`.
+    pub cause_wait: Duration,
+    /// `executor.drain-grace`.
+    pub drain_grace: Duration,
+    /// `executor.end-grace`.
+    pub end_grace: Duration,
+}
+
+impl Default for DriverSettings {
+    fn default() -> DriverSettings {
+        let profile = ResourceProfile::default();
+        DriverSettings {
+            name: default_name(),
+            user: None,
+            queue: None,
+            master: None,
+            executors: 2,
+            max_executors: u32::MAX,
+            executor_cpus: profile.each.cpus,
+            executor_memory: profile.each.memory,
+            executor_resources: BTreeMap::new(),
+            task_cpus: profile.task.cpus,
+            task_resources: BTreeMap::new(),
+            executor_env: BTreeMap::new(),
+            bind: None,
+            advertise: Vec::new(),
+            port: 0,
+            insecure: false,
+            heartbeat_interval: Duration::from_secs(2),
+            lost_after: Duration::from_secs(10),
+            lease: Duration::from_secs(30),
+            launch_deadline: Duration::from_secs(60),
+            join_deadline: Duration::from_secs(120),
+            cause_wait: Duration::from_secs(5),
+            drain_grace: Duration::from_secs(30),
+            end_grace: Duration::from_secs(1),
+        }
+    }
+}
+
+/// One setting, as people read it.
+pub struct Setting {
+    /// Its dotted key, which is also the `CONVOKE_…` variable: upper case, dots and dashes become underscores.
+    pub key: &'static str,
+    /// What holds where it isn't set, in words.
+    pub default: &'static str,
+    /// How its value is written.
+    pub unit: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+    apply: fn(&mut DriverSettings, &str) -> Result<()>,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.key)
+    }
+}
+
+impl Setting {
+    /// The environment variable that sets it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("CONVOKE_{}", self.key.to_ascii_uppercase().replace(['.', '-'], "_"))
+    }
+}
+
+macro_rules! table {
+    ($($key:literal, $default:literal, $unit:literal, $meaning:literal, $apply:expr;)*) => {
+        /// Every setting of a driver.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key, default: $default, unit: $unit, meaning: $meaning, apply: $apply,
+        }),*];
+    };
+}
+
+table! {
+    "master", "a local-cluster that holds the executors", "URL",
+        "The cluster manager: local[2], local-cluster[2,2,1GiB], convoke://host:7077, yarn, mesos://host:5050.",
+        |s, v| { s.master = Some(v.trim().to_owned()); Ok(()) };
+    "application.name", "the program's name", "text", "The application's name, as people and managers see it.",
+        |s, v| { s.name = Name::new(v)?; Ok(()) };
+    "application.user", "the user who runs the driver", "name", "Whom executors run as, where the manager lets one choose.",
+        |s, v| { s.user = Some(Name::new(v)?); Ok(()) };
+    "application.queue", "the manager's own default", "name", "The queue that the application waits in.",
+        |s, v| { s.queue = Some(Name::new(v)?); Ok(()) };
+    "executors", "2", "count", "How many executors are wanted.",
+        |s, v| { s.executors = whole(v)?; Ok(()) };
+    "executors.max", "no limit", "count", "The application never has more executors than this, whatever is wished.",
+        |s, v| { s.max_executors = whole(v)?; Ok(()) };
+    "executor.cpus", "1", "cpus", "Processors of each executor; fractions are allowed.",
+        |s, v| { s.executor_cpus = v.parse()?; Ok(()) };
+    "executor.memory", "256MiB", "memory", "Memory of each executor's whole process tree.",
+        |s, v| { s.executor_memory = v.parse()?; Ok(()) };
+    "executor.resources", "none", "NAME=COUNT,…", "Named resources of each executor, such as gpu=1.",
+        |s, v| { s.executor_resources = named(v)?; Ok(()) };
+    "task.cpus", "1", "cpus", "Processors that one task occupies of its executor.",
+        |s, v| { s.task_cpus = v.parse()?; Ok(()) };
+    "task.resources", "none", "NAME=COUNT,…", "Named resources that one task occupies of its executor.",
+        |s, v| { s.task_resources = named(v)?; Ok(()) };
+    "driver.bind", "127.0.0.1 for local masters, else 0.0.0.0", "IP address", "The address that the driver listens on.",
+        |s, v| { s.bind = Some(parsed(v, "an IP address of this machine")?); Ok(()) };
+    "driver.advertise", "the bound address", "HOST[:PORT],…",
+        "What executors dial, in order of preference; need not be an address of this machine.",
+        |s, v| { s.advertise = v.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(); Ok(()) };
+    "driver.port", "any free one", "port", "The port that the driver listens on; when it is in use, the next fifteen are tried.",
+        |s, v| { s.port = parsed(v, "a port (0 to 65535)")?; Ok(()) };
+    "insecure", "false", "true or false",
+        "Gives up encryption and authentication: whoever reaches the driver's port, or listens on the way, can read and run all.",
+        |s, v| { s.insecure = parsed(v, "true or false")?; Ok(()) };
+    "heartbeat.interval", "2s", "duration", "How often an executor says that it lives.",
+        |s, v| { s.heartbeat_interval = parse_duration(v)?; Ok(()) };
+    "heartbeat.lost-after", "10s", "duration", "Silent for so long, an executor is lost: its tasks run elsewhere, and it is replaced.",
+        |s, v| { s.lost_after = parse_duration(v)?; Ok(()) };
+    "lease", "30s", "duration", "With no driver for so long, everything of the application ends by itself.",
+        |s, v| { s.lease = parse_duration(v)?; Ok(()) };
+    "executor.launch-deadline", "60s", "duration", "From granted to launched.",
+        |s, v| { s.launch_deadline = parse_duration(v)?; Ok(()) };
+    "executor.join-deadline", "120s", "duration", "From launched to joined.",
+        |s, v| { s.join_deadline = parse_duration(v)?; Ok(()) };
+    "executor.cause-wait", "5s", "duration", "How long the manager's cause of an exit is waited for before blame is laid.",
+        |s, v| { s.cause_wait = parse_duration(v)?; Ok(()) };
+    "executor.drain-grace", "30s", "duration", "How long an executor that is to leave may finish its running tasks.",
+        |s, v| { s.drain_grace = parse_duration(v)?; Ok(()) };
+    "executor.end-grace", "1s", "duration", "From SIGTERM to SIGKILL when a process tree is ended.",
+        |s, v| { s.end_grace = parse_duration(v)?; Ok(()) };
+}
+
+impl DriverSettings {
+    /// Sets one by its dotted key.
+    ///
+    /// # Errors
+    /// `InvalidRequest` for a key that isn't one (the nearest is named) or a value that can't be read.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        let setting = SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(|| unknown(key))?;
+        (setting.apply)(self, value).map_err(|error| error.with("setting", setting.key))
+    }
+
+    /// Sets all that the environment says: every variable that begins with `CONVOKE_` must be a setting, or one of those
+    /// that executors find (which are left alone).
+    ///
+    /// # Errors
+    /// As [`set`](DriverSettings::set), naming the variable.
+    pub fn set_from_environment(
+        &mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<()> {
+        for (variable, value) in variables {
+            if !variable.starts_with("CONVOKE_") || NOT_SETTINGS.contains(&variable.as_str()) {
+                continue;
+            }
+            let setting = SETTINGS.iter().find(|setting| setting.variable() == variable);
+            let setting = setting.ok_or_else(|| {
+                let key = variable["CONVOKE_".len()..].to_ascii_lowercase().replace('_', ".");
+                unknown(&key).with("variable", &variable)
+            })?;
+            (setting.apply)(self, &value).map_err(|error| error.with("variable", &variable))?;
+        }
+        Ok(())
+    }
+
+    /// The profile of executors that nothing else is said for.
+    #[must_use]
+    pub fn default_profile(&self) -> ResourceProfile {
+        let mut each = Resources::new(self.executor_cpus, self.executor_memory);
+        each.named.clone_from(&self.executor_resources);
+        let task = TaskResources { cpus: self.task_cpus, named: self.task_resources.clone() };
+        ResourceProfile { id: ProfileId(0), each, task }
+    }
+
+    /// The master: as set, else a local cluster that holds the executors asked for.
+    #[must_use]
+    pub fn master_or_local(&self) -> String {
+        self.master.clone().unwrap_or_else(|| {
+            let cpus = self.executor_cpus.millis().div_ceil(1000).max(1);
+            format!("local-cluster[{},{cpus},{}]", self.executors.max(1), self.executor_memory)
+        })
+    }
+
+    /// The address to listen on, where the manager is `remote` (another process) or not.
+    #[must_use]
+    pub fn bind_address(&self, remote: bool) -> IpAddr {
+        let usual = if remote { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
+        self.bind.unwrap_or(IpAddr::V4(usual))
+    }
+
+    /// Refuses what can't be right together.
+    ///
+    /// # Errors
+    /// `InvalidRequest`, naming the field.
+    pub fn check(&self) -> Result<()> {
+        self.default_profile().check()?;
+        if self.heartbeat_interval < Duration::from_millis(10) {
+            return Err(Error::invalid("heartbeat.interval", "too short: 10ms at the least"));
+        }
+        if self.lost_after < self.heartbeat_interval * 2 {
+            return Err(Error::invalid("heartbeat.lost-after", "must be at least two heartbeat intervals"));
+        }
+        if self.lease < self.heartbeat_interval * 2 {
+            return Err(Error::invalid("lease", "must be at least two heartbeat intervals"));
+        }
+        if self.executors > self.max_executors {
+            return Err(Error::invalid("executors", "more than executors.max")
+                .with("executors", self.executors)
+                .with("executors.max", self.max_executors));
+        }
+        for (name, value) in &self.executor_env {
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(Error::invalid("executor_env", "not a name and value of an environment")
+                    .with("name", format!("{name:?}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Variables that executors and their tasks find: no settings of a driver that a task may start.
+const NOT_SETTINGS: &[&str] = &[
+    environment::ROLE,
+    environment::DRIVER,
+    environment::APPLICATION,
+    environment::EXECUTOR,
+    environment::PROFILE,
+    environment::INCARNATION,
+    environment::TRUST,
+    environment::LEASE_MS,
+    environment::TICKET,
+    environment::LOGS,
+    environment::LOG_LIMITS,
+    environment::CGROUPS,
+    environment::DEVICES,
+    "CONVOKE_LOG",
+];
+
+fn unknown(key: &str) -> Error {
+    let error = Error::invalid("setting", "there is no such setting").with("setting", key);
+    let nearest = SETTINGS
+        .iter()
+        .map(|setting| (strsim::jaro_winkler(setting.key, key), setting.key))
+        .max_by(|one, other| one.0.total_cmp(&other.0));
+    match nearest {
+        Some((likeness, nearest)) if likeness > 0.7 => error.help(format!("did you mean {nearest}?")),
+        _ => {
+            let all: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+            error.help(format!("there are: {}", all.join(", ")))
+        }
+    }
+}
+
+fn parsed<T: FromStr>(text: &str, what: &'static str) -> Result<T> {
+    text.trim().parse().map_err(|_| {
+        Error::invalid("value", "the value can't be read")
+            .with("text", format!("{text:?}"))
+            .with("wanted", what)
+    })
+}
+
+fn whole(text: &str) -> Result<u32> {
+    parsed(text, "a whole number")
+}
+
+fn named(text: &str) -> Result<BTreeMap<Name, u64>> {
+    let resources: Resources = text.parse()?;
+    if resources.cpus.millis() != 0 || resources.memory.0 != 0 {
+        return Err(Error::invalid("resources", "cpus and memory are settings of their own"));
+    }
+    Ok(resources.named)
+}
+
+fn default_name() -> Name {
+    let program = std::env::current_exe().ok();
+    let stem = program.as_deref().and_then(std::path::Path::file_stem).and_then(|stem| stem.to_str());
+    stem.and_then(|stem| Name::new(stem).ok()).unwrap_or_else(|| {
+        #[expect(clippy::expect_used, reason = "a constant")]
+        Name::new("convoke").expect("a name")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Result<DriverSettings> {
+        let mut settings = DriverSettings::default();
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        settings.set_from_environment(pairs).map(|()| settings)
+    }
+
+    #[test]
+    fn every_setting_is_reached_by_its_variable() {
+        let settings = environment(&[
+            ("CONVOKE_MASTER", "local[2]"),
+            ("CONVOKE_DRIVER_PORT", "7077"),
+            ("CONVOKE_EXECUTOR_MEMORY", "1GiB"),
+            ("CONVOKE_HEARTBEAT_LOST_AFTER", "3s"),
+            ("CONVOKE_EXECUTOR_RESOURCES", "gpu=2"),
+            ("CONVOKE_EXECUTOR", "7"),
+            ("PATH", "/bin"),
+        ])
+        .unwrap();
+        assert_eq!(settings.master_or_local(), "local[2]");
+        assert_eq!((settings.port, settings.executor_memory), (7077, MiB(1024)));
+        assert_eq!(settings.lost_after, Duration::from_secs(3));
+        assert_eq!(settings.default_profile().each.to_string(), "cpus=1,memory=1GiB,gpu=2");
+        let mut variables: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
+        variables.extend(NOT_SETTINGS.iter().map(|name| (*name).to_owned()));
+        let all = variables.len();
+        variables.sort();
+        variables.dedup();
+        assert_eq!(variables.len(), all, "no two share a variable");
+    }
+
+    #[test]
+    fn a_typing_error_is_refused_with_the_nearest() {
+        let error = environment(&[("CONVOKE_EXECUTER_MEMORY", "1GiB")]).unwrap_err();
+        assert_eq!(error.advice(), Some("did you mean executor.memory?"));
+        let error = DriverSettings::default().set("driver.prot", "1").unwrap_err();
+        assert_eq!(error.advice(), Some("did you mean driver.port?"));
+        let error = DriverSettings::default().set("driver.port", "70777").unwrap_err();
+        assert!(error.to_string().contains("driver.port"), "{error}");
+        let error = DriverSettings::default().set("xyz", "1").unwrap_err();
+        assert!(error.advice().unwrap().contains("executor.memory"));
+    }
+
+    #[test]
+    fn the_default_master_holds_what_is_asked_for() {
+        let mut settings = DriverSettings::default();
+        settings.set("executor.cpus", "1.5").unwrap();
+        settings.set("executors", "3").unwrap();
+        assert_eq!(settings.master_or_local(), "local-cluster[3,2,256MiB]");
+    }
+
+    #[test]
+    fn absurd_settings_are_refused_by_field() {
+        let field = |key, value| {
+            let mut settings = DriverSettings::default();
+            settings.set(key, value).unwrap();
+            settings.check().unwrap_err().field().map(ToOwned::to_owned)
+        };
+        assert_eq!(field("executor.cpus", "0").as_deref(), Some("executor.cpus"));
+        assert_eq!(field("executor.memory", "1MiB").as_deref(), Some("executor.memory"));
+        assert_eq!(field("task.cpus", "2").as_deref(), Some("task.cpus"));
+        assert_eq!(field("heartbeat.lost-after", "3s").as_deref(), Some("heartbeat.lost-after"));
+        assert_eq!(field("executors.max", "1").as_deref(), Some("executors"));
+        DriverSettings::default().check().unwrap();
+    }
+}
