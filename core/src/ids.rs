@@ -120,6 +120,21 @@ impl ApplicationId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What an executor of this application is called at its manager: `<application>-<n>`, safe as a file, host or container
+    /// name, never over 63 bytes for the first 10^13 executors.
+    #[must_use]
+    pub fn native(&self, executor: ExecutorId) -> String {
+        format!("{self}-{executor}")
+    }
+
+    /// The executor of this application that is called so at the manager, or `None` for anything else's name.
+    #[must_use]
+    pub fn executor(&self, native: &str) -> Option<ExecutorId> {
+        let number = native.strip_prefix(self.as_str())?.strip_prefix('-')?;
+        let executor = number.parse().ok().map(ExecutorId)?;
+        (executor.to_string() == number).then_some(executor) // no second spelling, such as 007
+    }
 }
 
 impl fmt::Display for ApplicationId {
@@ -214,6 +229,11 @@ mod tests {
         assert_eq!(id.as_str().parse::<ApplicationId>().unwrap(), id);
         let empty = ApplicationId::from_parts(&Name::new("日本").unwrap(), 1);
         assert_eq!(empty.as_str(), "application-0000000000000001");
+        let executor = ExecutorId(12);
+        assert_eq!(id.native(executor), "w-rd-count-v2-0000000000000007-12");
+        assert_eq!(id.executor(&id.native(executor)), Some(executor));
+        assert_eq!(id.executor("w-rd-count-v2-0000000000000007-012"), None);
+        assert_eq!(id.executor("other-0000000000000007-12"), None);
         assert!("../../etc-0000000000000001".parse::<ApplicationId>().is_err());
     }
 

@@ -11,6 +11,9 @@ use crate::units::MiB;
 /// Makes the command that starts an executor, in the driver's process, as soon as the manager needs it: just before the
 /// start (YARN, Mesos, local), or when it is wanted (Kubernetes).
 ///
+/// Where grants can outlive the one who got them (YARN's application master), ask only after the grant was recorded: that
+/// record is what keeps a second attempt from starting one executor twice.
+///
 /// May be asked again, and gives the same answer for the same executor: tickets are derived, not stored. Sync and pure.
 pub trait Launcher: Debug + Send + Sync {
     /// The command for this executor.

@@ -19,13 +19,16 @@ pub trait Provisioner: Debug + Send + Sync + 'static {
     /// Says what this manager is and what it can do at the most. No I/O.
     fn describe(&self) -> Descriptor;
 
-    /// Makes the application known to the manager; answers once that is durable.
+    /// Makes the application known to the manager; answers once the manager has *accepted* it durably, not when it has
+    /// merely received it (an unknown queue must not pass as registered). Called inside a tokio runtime.
     ///
     /// # Errors
     /// As [`ClusterManager::register`](super::ClusterManager::register).
     ///
     /// # Cancel safety
-    /// Dropping the future leaves nothing at the manager past the lease (R4).
+    /// Dropping the future leaves nothing at the manager past the lease (R4). What was sent by then must be taken back: a
+    /// backend whose manager doesn't do so by itself finishes the handshake in a task of its own, bounded by the lease, and
+    /// withdraws (a Mesos SUBSCRIBE that is cut off may leave a framework that nobody gives up).
     async fn open(&self, spec: Arc<ApplicationSpec>, report: Reporter) -> Result<Opened>;
 
     /// The seam for drivers that the manager runs itself (cluster mode); `Some` is the claim.
@@ -65,21 +68,32 @@ pub struct Opened {
 pub trait Provisioning: Debug + Send + Sync {
     /// Wants these, each at most once; answers through the [`Reporter`].
     ///
+    /// `Ok` says that the backend has them and will see to them, also across outages that it survives; it says nothing of
+    /// effect. An id that this backend has reported exited stays ended: ignore it here (ids ascend; Mesos, for one, would run
+    /// a task id again).
+    ///
     /// # Errors
-    /// `Unavailable` (core tries again, with jittered back-off) or a refusal of all of them.
+    /// `Unavailable` (core tries again, with jittered back-off) or a refusal of all of them. After an error, as after a drop,
+    /// each may have been taken: core asks again, or stops what it no longer wants.
     async fn start(&self, wanted: Vec<Wanted>) -> Result<()>;
 
     /// Ends these now, granted or only wanted; core keeps a release's grace while the driver drains. Unknown ids are no
     /// error. A withdrawn one that was never granted needs no report; one that was, exits.
     ///
+    /// `Ok` means sent, not done. Core asks again, at a growing and jittered pace, until the exit is reported; send it again
+    /// each time, since a manager may take a request and lose it (Mesos answers 202 to a KILL that it drops while its agents
+    /// come back).
+    ///
     /// # Errors
     /// `Unavailable`; core asks again.
     async fn stop(&self, executors: Vec<ExecutorId>) -> Result<()>;
 
-    /// Ends the application; `Ok` says that nothing is left.
+    /// Ends the application; `Ok` says that nothing is left. A terminal state at the manager is not yet that. Again after
+    /// `Ok`, or after [`Report::ended`]: `Ok` at once.
     ///
     /// # Errors
-    /// At the deadline; the lease does the rest (T1).
+    /// At the deadline; the lease does the rest (T1). It may be final: where the manager has been told to end everything and
+    /// then tells nothing more, a later call can't say `Ok` either.
     async fn close(&self, outcome: Outcome, deadline: Duration) -> Result<()>;
 
     /// What exists or may exist: leave out only what is known to be gone. Core ends strangers; one that it knew before it
@@ -92,6 +106,10 @@ pub trait Provisioning: Debug + Send + Sync {
     }
 
     /// Why one like this is not granted; for `None`, before the first wish, why nothing would be (R1).
+    ///
+    /// Empty: nothing known stands in its way, and core adds that it was asked for. Amounts needed are as the manager charges
+    /// them, rounded up. The largest is that of the nodes on which all else fits; where there is none, the largest of all,
+    /// with one reason per resource that is short.
     ///
     /// # Errors
     /// `Unavailable`; core tells that as the reason.
@@ -132,18 +150,22 @@ pub type Reporter = Arc<dyn Report>;
 pub trait Report: Debug + Send + Sync {
     /// A page for people, known later or changed (R5).
     fn page(&self, page: String);
-    /// Whether the manager is in reach (F4), for backends that notice by themselves.
+    /// Whether the manager is in reach (F4), for backends that notice by themselves. A level, not an edge: repeats are free,
+    /// and a backend with several paths to its manager reports their conjunction. It is one outage, whoever says it first.
     fn manager(&self, reach: Result<()>);
-    /// Resources were granted to an executor.
+    /// Resources were granted to an executor. Say it before the first byte that could start it is sent: core must know all
+    /// that may exist.
     fn granted(&self, grant: Grant);
-    /// Its supervisor runs; says nothing of the program.
+    /// The manager was told to start its supervisor, and took it; says nothing of the program.
     fn launched(&self, executor: ExecutorId, pages: Vec<Page>);
     /// Whether the manager sees it; no verdict: it goes on while its driver hears it.
     fn reachable(&self, executor: ExecutorId, yes: bool);
     /// The manager's notice that these will go (L7).
     fn draining(&self, executors: Vec<ExecutorId>, until: Option<SystemTime>, why: String);
-    /// Nothing of it will count again.
+    /// Nothing of it will count again. For what nothing but the backend's own stop explains say
+    /// [`Released`](super::ExitCause::Released): core puts in the reason of the release.
     fn exited(&self, executor: ExecutorId, exit: Exit);
-    /// Somebody else ended the application (R6); core closes what is open first.
+    /// Somebody else ended the application (R6); core closes what is open first. [`EndedBy::Manager`] when in doubt;
+    /// [`EndedBy::Operator`] only where the manager names a person.
     fn ended(&self, outcome: Outcome, by: EndedBy);
 }
