@@ -17,6 +17,12 @@ pub fn registry() -> Registry {
     for scheme in PLANNED {
         registry.plan(scheme);
     }
+    #[cfg(feature = "local")]
+    convoke_local::register(&mut registry);
+    #[cfg(not(feature = "local"))]
+    for scheme in ["local", "local-cluster"] {
+        registry.know(scheme, "local");
+    }
     registry
 }
 

@@ -1,0 +1,4 @@
+//! Pure decisions: no I/O, no async, no clock.
+
+pub(crate) mod explain;
+pub(crate) mod nodes;
