@@ -61,9 +61,14 @@ pub struct Opened {
 /// Starts and stops the executors of one application.
 ///
 /// Core calls [`start`](Provisioning::start) again after an error or an outage, and [`stop`](Provisioning::stop) until the
-/// exit is reported. Calls may overlap, but never two that name the same executor; any may be dropped at an await. The
-/// backend: each is idempotent by id. `Err` is "out of reach" or "refused altogether"; what merely finds no room is kept
-/// and granted when there is room.
+/// exit is reported. Calls may overlap (four of a kind at the most, each naming up to 128), but never two of `start` and
+/// `stop` that name the same executor, and none beside [`close`](Provisioning::close); any may be dropped at an await, and
+/// one that hasn't answered in two minutes is. The backend: each is idempotent by id, and answers once the manager has
+/// taken the wish, not when it is fulfilled. What merely finds no room is kept and granted when there is room.
+///
+/// `Err` of kind `Unavailable`, `DeadlineExceeded` or `Cancelled` says that the manager is out of reach (F4), and the next
+/// call that succeeds that it is back; any other kind is a refusal, which `explain` tells. A backend that answers out of a
+/// memory of its own says both by [`Report::manager`], and then only that ends the outage.
 #[async_trait]
 pub trait Provisioning: Debug + Send + Sync {
     /// Wants these, each at most once; answers through the [`Reporter`].
@@ -97,7 +102,8 @@ pub trait Provisioning: Debug + Send + Sync {
     async fn close(&self, outcome: Outcome, deadline: Duration) -> Result<()>;
 
     /// What exists or may exist: leave out only what is known to be gone. Core ends strangers; one that it knew before it
-    /// asked and that two lists in a row lack has exited. `None`: the backend pushes it all.
+    /// asked and that two lists in a row lack has exited. `None`: the backend pushes it all, and isn't asked again. Asked
+    /// every five seconds while there is anything to see, and after an outage.
     ///
     /// # Errors
     /// `Unavailable`; core asks again.
@@ -154,7 +160,7 @@ pub trait Report: Debug + Send + Sync {
     /// and a backend with several paths to its manager reports their conjunction. It is one outage, whoever says it first.
     fn manager(&self, reach: Result<()>);
     /// Resources were granted to an executor. Say it before the first byte that could start it is sent: core must know all
-    /// that may exist.
+    /// that may exist. One that exits without it is told as granted first, with its profile's resources and no host (L1).
     fn granted(&self, grant: Grant);
     /// The manager was told to start its supervisor, and took it; says nothing of the program.
     fn launched(&self, executor: ExecutorId, pages: Vec<Page>);
@@ -163,7 +169,9 @@ pub trait Report: Debug + Send + Sync {
     /// The manager's notice that these will go (L7).
     fn draining(&self, executors: Vec<ExecutorId>, until: Option<SystemTime>, why: String);
     /// Nothing of it will count again. For what nothing but the backend's own stop explains say
-    /// [`Released`](super::ExitCause::Released): core puts in the reason of the release.
+    /// [`Released`](super::ExitCause::Released): core puts in the reason of the release. Where its driver may still hear its
+    /// supervisor's account, a bare code or signal waits for that (L2); an act of the manager (preempted, node lost, out of
+    /// memory, launch failed …) is told at once.
     fn exited(&self, executor: ExecutorId, exit: Exit);
     /// Somebody else ended the application (R6); core closes what is open first. [`EndedBy::Manager`] when in doubt;
     /// [`EndedBy::Operator`] only where the manager names a person.

@@ -153,6 +153,7 @@ pub struct AllocationState {
     settings: AllocationSettings,
     jitter: Jitter,
     phase: Phase,
+    closes_begun: u64,
     logs: bool,
     /// The wish in force.
     target: Target,
@@ -194,6 +195,7 @@ impl AllocationState {
             jitter: Jitter::new(settings.seed),
             settings,
             phase: Phase::Open,
+            closes_begun: 0,
             logs: false,
             target: Target::default(),
             excluded: Arc::from([]),
@@ -292,6 +294,12 @@ impl AllocationState {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.ledger.ended()
+    }
+
+    /// How many calls of `close` were begun; one at a time runs.
+    #[must_use]
+    pub fn closes_begun(&self) -> u64 {
+        self.closes_begun
     }
 
     /// Whether this id was ever given to an executor.

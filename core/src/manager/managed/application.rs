@@ -136,15 +136,14 @@ impl Application for ManagedApplication {
 
     async fn unregister(&self, outcome: Outcome, deadline: Duration) -> Result<()> {
         let mut closing = self.closing.clone();
-        let answered = {
-            let now = closing.borrow_and_update();
-            if now.done {
-                return Ok(());
-            }
-            now.answered
-        };
-        self.shared.handle(AllocationEvent::Unregister { outcome, deadline });
-        let answer = closing.wait_for(|closing| closing.done || closing.answered > answered);
+        if closing.borrow().done {
+            return Ok(());
+        }
+        let ours = self.shared.with(|state, now, out| {
+            state.handle(now, AllocationEvent::Unregister { outcome, deadline }, out);
+            state.closes_begun() // the one that runs, whoever began it
+        });
+        let answer = closing.wait_for(|closing| closing.done || closing.answered >= ours);
         match timeout(deadline.saturating_add(UNREGISTER_SLACK), answer).await {
             Ok(Ok(closing)) if closing.done => Ok(()),
             Ok(Ok(closing)) => Err(closing

@@ -42,10 +42,10 @@ impl Lane {
         !self.ready.is_empty() && self.running < most && self.not_before <= now
     }
 
-    /// Takes up to [`MOST_NAMED`] that no running call of the other kind names.
+    /// Takes up to [`MOST_NAMED`] that no running call names, of this or (`busy`) of the other kind.
     fn next(&mut self, busy: &BTreeSet<ExecutorId>) -> Vec<ExecutorId> {
-        let batch: Vec<_> =
-            self.ready.iter().filter(|id| !busy.contains(id)).take(MOST_NAMED).copied().collect();
+        let free = self.ready.iter().filter(|id| !busy.contains(id) && !self.named.contains(id));
+        let batch: Vec<_> = free.take(MOST_NAMED).copied().collect();
         for id in &batch {
             self.ready.remove(id);
             self.named.insert(*id);
@@ -160,6 +160,9 @@ impl AllocationState {
     pub(super) fn make_calls(&mut self, now: Moment, out: &mut Vec<AllocationCommand>) {
         while self.calls.start.may_call(now) {
             let batch = self.calls.start.next(&self.calls.stop.named);
+            if batch.is_empty() {
+                break; // each is named in a call that runs; its answer brings us back
+            }
             let wanted: Vec<_> = batch
                 .iter()
                 .filter_map(|id| {
@@ -169,15 +172,12 @@ impl AllocationState {
                     })
                 })
                 .collect();
-            if batch.is_empty() {
-                break;
-            }
             out.push(AllocationCommand::Start(wanted));
         }
         while self.calls.stop.may_call(now) {
             let batch = self.calls.stop.next(&self.calls.start.named);
             if batch.is_empty() {
-                break; // each is named in a start that runs; its answer brings us back
+                break;
             }
             for id in &batch {
                 self.roster.update(&self.settings, *id, |executor| {

@@ -42,6 +42,7 @@ impl AllocationState {
         if due(executor.gone_at(self.settings.lease)) {
             return self.conclude(now, id, true, out);
         }
+        let reachable = executor.reachable;
         let (launch, join, health) = (
             due(executor.launch_due(&self.settings)),
             due(executor.join_due(&self.settings)),
@@ -67,7 +68,10 @@ impl AllocationState {
                 self.unsettled = true;
             }
         }
-        if launch || join {
+        if launch && (self.reach.is_lost() || !reachable) {
+            // an outage hides news of a launch, and costs nothing (F4)
+            self.roster.update(&self.settings, id, |executor| executor.launch_clock = Some(now));
+        } else if launch || join {
             self.give_up(now, id, join, out);
         }
     }

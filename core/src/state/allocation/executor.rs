@@ -16,6 +16,8 @@ pub(super) struct Executor {
     /// A `start` that named it was answered, so that the manager does know it.
     pub(super) taken: bool,
     pub(super) granted_at: Option<Moment>,
+    /// When the clock of its launch began; it begins anew while its manager can't be heard.
+    pub(super) launch_clock: Option<Moment>,
     pub(super) host: Option<Name>,
     pub(super) launched_at: Option<Moment>,
     /// News of the launch that came before the grant's.
@@ -104,6 +106,7 @@ impl Executor {
             tried: false,
             taken: false,
             granted_at: None,
+            launch_clock: None,
             host: None,
             launched_at: None,
             launch_to_tell: None,
@@ -152,7 +155,7 @@ impl Executor {
     /// From when on it should have been launched (L3).
     pub(super) fn launch_due(&self, settings: &AllocationSettings) -> Option<Moment> {
         let waits = self.launched_at.is_none() && self.joined_at.is_none() && self.leaving.is_none();
-        self.granted_at.filter(|_| waits).map(|at| at + settings.policy.launch_deadline)
+        self.launch_clock.filter(|_| waits).map(|at| at + settings.policy.launch_deadline)
     }
 
     /// From when on it should have joined (L6).

@@ -65,6 +65,7 @@ impl AllocationState {
             }
             Phase::Over { running } => *running = true,
         }
+        self.closes_begun += 1;
         out.push(AllocationCommand::Close { outcome, deadline });
     }
 

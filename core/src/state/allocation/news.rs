@@ -60,6 +60,7 @@ impl AllocationState {
         }
         let update = self.roster.update(&self.settings, id, |executor| {
             executor.granted_at = Some(now);
+            executor.launch_clock = Some(now);
             executor.host.clone_from(&grant.host);
             executor.taken = true;
             executor.tried = true;

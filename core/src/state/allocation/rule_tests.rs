@@ -385,6 +385,57 @@ fn l3_what_is_granted_and_not_launched_in_time_is_given_up() {
 }
 
 #[test]
+fn f4_an_outage_hides_a_launch_and_costs_nothing() {
+    let mut bench = Bench::new();
+    bench.target(1);
+    bench.answer();
+    bench.grant(1);
+    bench.news(ManagerNews::Reach(Err(unavailable())));
+    bench.pass(seconds(100));
+    bench.news(ManagerNews::Reach(Ok(())));
+    bench.news(ManagerNews::Launched(ExecutorId(1), vec![]));
+    bench.hear(1, Heard::Joined);
+    bench.pass(seconds(100));
+    assert_eq!(bench.answer(), (vec![], vec![]));
+    assert_eq!(bench.events(), ["granted 1", "manager unreachable", "manager recovered", "launched 1"]);
+}
+
+/// S1: calls and the executors named in them, at most 2.2 times for twice the target.
+#[test]
+fn s1_work_grows_linearly() {
+    let work = |target: u32| {
+        let mut bench = Bench::with(AllocationSettings { max_executors: 100_000, ..settings() });
+        bench.handle(AllocationEvent::ReaderDropped);
+        bench.target(target);
+        let (mut calls, mut named) = (0, 0);
+        let mut events = 0;
+        for _ in 0..3 {
+            loop {
+                let commands = std::mem::take(&mut bench.commands);
+                if commands.is_empty() {
+                    break;
+                }
+                for command in commands {
+                    calls += 1;
+                    let AllocationCommand::Start(wanted) = command else { panic!("{command:?}") };
+                    let ids: Vec<_> = wanted.iter().map(|wanted| wanted.executor).collect();
+                    named += ids.len();
+                    bench.handle(AllocationEvent::StartAnswered(ids, Ok(())));
+                }
+            }
+            for id in bench.state.roster.ids() {
+                bench.run(id.0);
+                bench.crash(id.0, ExitCause::Preempted);
+                events += 5;
+            }
+        }
+        (calls, named, events)
+    };
+    let (small, large) = (work(500), work(1000));
+    assert!(large.0 * 10 <= small.0 * 22 && large.1 * 10 <= small.1 * 22, "{small:?} {large:?}");
+}
+
+#[test]
 fn l6_what_is_launched_and_does_not_join_is_ended_and_says_what_it_tried() {
     let mut bench = Bench::new();
     bench.handle(AllocationEvent::Opened { logs: true });
