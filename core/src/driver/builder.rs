@@ -10,7 +10,8 @@ use super::handle::Driver;
 use super::run;
 use super::settings::DriverSettings;
 use super::task_plane::MakeTaskPlane;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::executor::{role, test_binary};
 use crate::ids::Name;
 use crate::manager::{Bootstrap, ClusterManager, ManagerSettings, Registry};
 use crate::units::{Cpus, MiB, parse_duration};
@@ -300,6 +301,14 @@ impl DriverBuilder {
     }
 
     fn setup(self) -> Result<run::Setup> {
+        if role::is_executor() {
+            // It would start executors that start executors.
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this process was started to be an executor, and tries to be a driver",
+            )
+            .help("call convoke::init() first in main"));
+        }
         let mut settings = DriverSettings::default();
         if self.environment {
             let variables = std::env::vars_os()
@@ -323,7 +332,7 @@ impl DriverBuilder {
             manager,
             make_plane,
             bootstrap: self.bootstrap,
-            arguments: self.arguments.unwrap_or_default(),
+            arguments: self.arguments.unwrap_or_else(test_binary::bootstrap_arguments),
             options: self.options,
             tags: self.tags,
         })

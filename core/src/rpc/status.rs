@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 use crate::error::{Error, ErrorKind, Retry};
 
 const KIND: &str = "convoke-kind";
+const RETRY: &str = "convoke-retry";
 const HELP: &str = "convoke-help-bin";
 
 /// Every kind with its code. A code that several kinds share reads back as the first of them where the metadata is missing.
@@ -36,6 +37,7 @@ pub fn to_status(error: &Error) -> Status {
     if let Ok(kind) = MetadataValue::try_from(kind) {
         metadata.insert(KIND, kind);
     }
+    metadata.insert(RETRY, MetadataValue::from_static(retry_word(error.retry_advice())));
     if let Some(help) = error.advice() {
         metadata.insert_bin(HELP, MetadataValue::from_bytes(help.as_bytes()));
     }
@@ -67,6 +69,10 @@ pub fn from_status(status: &Status) -> Error {
             error = error.retry(Retry::Reconnect);
         }
     }
+    let retry = status.metadata().get(RETRY).and_then(|retry| retry.to_str().ok());
+    if let Some(retry) = RETRIES.into_iter().find(|advice| Some(retry_word(*advice)) == retry) {
+        error = error.retry(retry);
+    }
     if let Some(help) = status
         .metadata()
         .get_bin(HELP)
@@ -76,6 +82,16 @@ pub fn from_status(status: &Status) -> Error {
         error = error.help(help);
     }
     error
+}
+
+const RETRIES: [Retry; 3] = [Retry::Never, Retry::Backoff, Retry::Reconnect];
+
+const fn retry_word(retry: Retry) -> &'static str {
+    match retry {
+        Retry::Never => "never",
+        Retry::Backoff => "backoff",
+        Retry::Reconnect => "reconnect",
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +106,11 @@ mod tests {
             assert_eq!(back.kind(), kind);
             assert_eq!(back.message(), "no (n: 1)");
             assert_eq!(back.advice(), Some("do — this"));
+            assert_eq!(back.retry_advice(), error.retry_advice());
+        }
+        for retry in RETRIES {
+            let error = Error::new(ErrorKind::Stale, "no").retry(retry);
+            assert_eq!(from_status(&to_status(&error)).retry_advice(), retry);
         }
     }
 

@@ -564,3 +564,7 @@ impl ExecutorTable {
 fn release_now(executor: ExecutorId, why: ExitCause) -> ExecutorCommand {
     ExecutorCommand::Release { executor, grace: Duration::ZERO, then: Then::Replace, why }
 }
+
+#[cfg(test)]
+#[path = "executors_test.rs"]
+mod tests;

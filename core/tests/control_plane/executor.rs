@@ -1,5 +1,7 @@
 //! An executor as the driver sees it: it joins, has a supervisor's stream that beats, and a program's stream.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use convoke_core::Result;
@@ -114,22 +116,31 @@ impl FakeExecutor {
     pub fn beat_on(mut self) -> Beating {
         let every = Duration::from_millis(self.joined.assignment.heartbeat_interval_ms);
         let id = self.id();
+        let renewals = Arc::new(AtomicU64::new(0));
+        let counted = renewals.clone();
         let task = tokio::spawn(async move {
             while self.beat(Duration::ZERO).await {
+                counted.fetch_add(1, Ordering::Relaxed);
                 tokio::time::sleep(every).await;
             }
         });
-        Beating { id, task }
+        Beating { id, task, renewals }
     }
 }
 
 /// An executor that beats on; dropping it is its death.
 pub struct Beating {
     pub id: ExecutorId,
-    pub task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinHandle<()>,
+    renewals: Arc<AtomicU64>,
 }
 
 impl Beating {
+    /// How often its lease was renewed.
+    pub fn renewals(&self) -> u64 {
+        self.renewals.load(Ordering::Relaxed)
+    }
+
     pub fn lives(&self) -> bool {
         !self.task.is_finished()
     }

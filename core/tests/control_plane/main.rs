@@ -1,10 +1,13 @@
 //! A live driver against a manager and executors that each test plays itself: joins, refusals, losses, the end.
 
-#![allow(unreachable_pub, reason = "a test crate has no public")]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "a test crate")]
 
 mod executor;
+mod loss;
 mod manager;
 mod plane;
+mod refusals;
+mod serving;
 mod walk;
 
 use std::time::Duration;

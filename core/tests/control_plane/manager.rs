@@ -28,6 +28,8 @@ struct State {
     shortfalls: Vec<Reason>,
     unregistered: Option<Outcome>,
     dropped: bool,
+    /// `register` doesn't come back.
+    hangs: bool,
 }
 
 impl TestManager {
@@ -62,8 +64,17 @@ impl TestManager {
         self.state().dropped
     }
 
+    pub fn was_asked(&self) -> bool {
+        self.state().spec.is_some()
+    }
+
     pub fn spec(&self) -> Arc<ApplicationSpec> {
         self.state().spec.clone().unwrap()
+    }
+
+    /// Registers nobody.
+    pub fn hang(&self) {
+        self.state().hangs = true;
     }
 
     /// Says this as the reason of every shortfall.
@@ -117,11 +128,18 @@ impl ClusterManager for TestManager {
 
     async fn register(&self, spec: ApplicationSpec) -> Result<Registration> {
         let (sender, receiver) = mpsc::unbounded_channel();
+        // Made first, as a manager that has begun to register makes something that must go when it is dropped.
+        let application = Box::new(TestApplication(self.clone()));
+        if self.state().hangs {
+            self.state().spec = Some(Arc::new(spec));
+            std::future::pending::<()>().await;
+            unreachable!("pending");
+        }
         let mut state = self.state();
         state.spec = Some(Arc::new(spec));
         state.events = Some(sender);
         Ok(Registration {
-            application: Box::new(TestApplication(self.clone())),
+            application,
             events: Events::new(tokio_stream::wrappers::UnboundedReceiverStream::new(receiver)),
         })
     }

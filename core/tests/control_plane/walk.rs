@@ -47,6 +47,7 @@ async fn walk(insecure: bool) {
     let command = world.command(0);
     assert_eq!(insecure, matches!(super::executor::Found::of(&command).trust, Trust::Insecure));
     world.manager.grant(ExecutorId(0));
+    eventually("it is granted", || !world.driver.executors().is_empty()).await;
     let mut executor = FakeExecutor::join(&command).await;
     let id = executor.id();
     assert_eq!(executor.joined.assignment.slots, 2);
@@ -112,11 +113,13 @@ async fn a_dropped_driver_tells_its_executors_to_end() {
     let world = world(|builder| builder).await;
     let mut executor = FakeExecutor::join(&world.command(0)).await;
     assert!(executor.beat(Duration::ZERO).await);
+    let address = world.driver.addresses()[0].clone();
     let dropping = tokio::task::spawn_blocking(move || drop(world.driver));
     assert!(matches!(executor.order().await, Some(Order::End(_))));
     drop(executor);
     dropping.await.unwrap();
     assert!(world.manager.dropped());
     assert_eq!(world.manager.unregistered(), None);
-    eventually("its port is closed", || true).await;
+    let again = tokio::net::TcpStream::connect((address.host.as_str(), address.port)).await;
+    assert!(again.is_err(), "its port is closed");
 }
