@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub mod exit;
+pub mod limits;
 pub mod logs;
 pub mod memory;
 pub mod spawn;

@@ -8,6 +8,7 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 use super::environment::ROLE;
 use super::{guard, link, program, supervisor};
 use crate::error::{Error, Result};
+use crate::process::spawn;
 
 /// Plays the part of an executor that this process was started for, and ends it; in any other process, returns at once.
 ///
@@ -23,6 +24,8 @@ pub fn init() {
     match assigned() {
         Some(Role::Guard) => guard::run(),
         Some(Role::Supervisor) => apart(|| supervisor::run()),
+        // On this thread: it becomes another program, which has no use for ours.
+        Some(Role::Exec) => std::process::exit(spawn::become_program()),
         Some(Role::Program) => apart(|| std::process::exit(play_program())),
         None => {}
     }
@@ -40,6 +43,7 @@ enum Role {
     Guard,
     Supervisor,
     Program,
+    Exec,
 }
 
 fn assigned() -> Option<Role> {
@@ -47,6 +51,7 @@ fn assigned() -> Option<Role> {
         "guard" => Some(Role::Guard),
         "supervisor" => Some(Role::Supervisor),
         // The variable passes to what a task starts; the link doesn't. Without it this process is nobody's program.
+        "exec" if own_link().is_ok() => Some(Role::Exec),
         "program" if own_link().is_ok() => Some(Role::Program),
         _ => None,
     }

@@ -9,12 +9,14 @@
 //! | `input` | the ticket, and the end of standard input |
 //! | `driver` | the join and the connection for heartbeats |
 //! | `program` | starting the program; its link |
+//! | `foreign` | starting a program that doesn't link convoke; its ports, its being ready |
 //! | `output` | its output: rolled files or our own, and the tail |
 //! | `watch` | signals, the guard's death, memory |
 //! | `shell` | the loop |
 
 mod assignment;
 mod driver;
+mod foreign;
 mod input;
 mod output;
 mod program;

@@ -1,5 +1,6 @@
 //! Starting the program, and its link.
 
+use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -12,8 +13,8 @@ use super::output::Output;
 use super::shell::ShellEvent;
 use crate::executor::environment::{PRIVATE, ROLE};
 use crate::executor::link::{LineReader, ProgramSetup, ToProgram, ToSupervisor};
-use crate::manager::{LaunchFailure, LogStream};
-use crate::process::spawn;
+use crate::manager::LogStream;
+use crate::process::spawn::{self, NotStarted};
 use crate::state::supervision::SupervisionEvent;
 
 /// A program that runs.
@@ -33,11 +34,12 @@ pub(super) struct Program {
 /// Why it can't be started, for the account.
 pub(super) fn start(
     setup: ProgramSetup,
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: BTreeMap<String, String>,
     output: &Output,
     events: &mpsc::Sender<ShellEvent>,
-) -> Result<Program, (LaunchFailure, String)> {
-    let failed = |error: std::io::Error| (LaunchFailure::from_io(&error), error.to_string());
+) -> Result<Program, NotStarted> {
+    let path = spawn::own_program();
+    let failed = |error: std::io::Error| NotStarted::of(&path.to_string_lossy(), &error);
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     ours.set_nonblocking(true).map_err(failed)?;
     let ours = tokio::net::UnixStream::from_std(ours).map_err(failed)?;

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::assignment;
 use super::driver::{self, JoinAddress, LinkIdentity};
+use super::foreign;
 use super::input;
 use super::output::Output;
 use super::program::{self, Program};
@@ -20,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::executor::link::{ProgramSetup, ToProgram};
 use crate::manager::{ExitCause, LaunchFailure};
 use crate::process::exit::ProcessExit;
+use crate::process::spawn::NotStarted;
 use crate::process::tree;
 use crate::rpc::client::{JoinAsk, Joined};
 use crate::rpc::v1;
@@ -275,20 +277,30 @@ impl Shell {
                 }
                 self.decide(SupervisionEvent::ProgramStarted(process));
             }
-            Err((failure, message)) => {
+            Err(NotStarted { failure, message }) => {
                 self.decide(SupervisionEvent::ProgramNotStarted(failure, message));
             }
         }
     }
 
-    fn try_start(&mut self) -> Result<Program, (LaunchFailure, String)> {
+    fn try_start(&mut self) -> Result<Program, NotStarted> {
         if let Some(error) = self.unwritable.take() {
-            return Err((unwritable(&error), error.to_string()));
+            return Err(NotStarted { failure: unwritable(&error), message: error.to_string() });
         }
         let Some(joined) = &self.joined else {
-            return Err((LaunchFailure::Other, "it has not joined".into()));
+            return Err(NotStarted { failure: LaunchFailure::Other, message: "it has not joined".into() });
         };
         let assignment = &joined.assignment;
+        let environment = assignment.environment.clone().into_iter().collect();
+        if let Some(foreign) = &assignment.foreign {
+            return foreign::start(foreign, environment, &self.output, &self.events);
+        }
+        if !assignment.program_sha256.is_empty() {
+            return Err(NotStarted {
+                failure: LaunchFailure::Other,
+                message: format!("this bootstrap can't fetch its program ({})", assignment.program_sha256),
+            });
+        }
         let setup = ProgramSetup {
             application: self.start.application.clone(),
             executor: self.start.executor,
@@ -300,7 +312,6 @@ impl Shell {
             heartbeat_interval: assignment::at_least(assignment.heartbeat_interval_ms),
             devices: self.start.devices.clone(),
         };
-        let environment = assignment.environment.clone();
         program::start(setup, environment, &self.output, &self.events)
     }
 
