@@ -24,8 +24,10 @@ const LOCK: &str = "lock";
 /// The folder of one application. Dropping it removes it with all that is in it.
 #[derive(Debug)]
 pub(crate) struct ApplicationFolder {
+    application: ApplicationId,
     path: PathBuf,
-    _lock: File,
+    /// `None` once somebody else looks after the folder.
+    lock: Option<File>,
 }
 
 /// The folders of one executor.
@@ -79,7 +81,7 @@ impl ApplicationFolder {
             Ok(lock)
         });
         match lock {
-            Ok(lock) => Ok(ApplicationFolder { path, _lock: lock }),
+            Ok(lock) => Ok(ApplicationFolder { application: application.clone(), path, lock: Some(lock) }),
             Err(error) => {
                 let _ = fs::remove_dir_all(&path); // the error that is told is the first
                 Err(failed("can't lock the application's folder", error))
@@ -93,9 +95,31 @@ impl ApplicationFolder {
     }
 }
 
+impl ApplicationFolder {
+    /// Whether an executor was not seen to its end: its runtime was shut down, above all.
+    fn in_use(&self) -> bool {
+        let executors = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        executors
+            .map(|executor| ExecutorFolder::below(&executor.path()))
+            .any(|executor| executor.work.exists())
+    }
+}
+
 impl Drop for ApplicationFolder {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.path) {
+        if self.in_use()
+            && let Some(lock) = self.lock.take()
+        {
+            // A thread, for there may be no runtime any more. Should this process end before it does, the next sweeps.
+            let (application, path) = (self.application.clone(), self.path.clone());
+            let finish = move || {
+                crate::sweep::finish(&application, &path);
+                drop(lock);
+            };
+            if let Err(error) = std::thread::Builder::new().name("convoke-sweep".to_owned()).spawn(finish) {
+                tracing::warn!(folder = %self.path.display(), %error, "an application's folder stays for the next driver");
+            }
+        } else if let Err(error) = fs::remove_dir_all(&self.path) {
             tracing::warn!(folder = %self.path.display(), %error, "can't remove the application's folder");
         }
     }

@@ -27,6 +27,11 @@ pub(crate) fn end_executor(
     end(&roots, cgroup);
 }
 
+/// Whether anything runs for an application.
+pub(crate) fn is_alive(application: &ApplicationId) -> bool {
+    !marked(application, None).is_empty()
+}
+
 /// Kills all that runs for an application. Blocks until it is gone.
 pub(crate) fn end_application(application: &ApplicationId) {
     end(&marked(application, None), None);

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -68,5 +69,19 @@ fn watch() -> Result<ProcessExit> {
     }
     tree::end_children(GRACE)
         .map_err(|error| Error::host("can't end all that the supervisor left", error))?;
+    if let Some(folders) = std::env::var_os(CGROUPS)
+        && driver_is_gone()
+        && let Err(error) = Cgroup::from_folders(&folders).leave_and_remove()
+    {
+        eprintln!("convoke: {error:#}"); // empty groups are swept by whoever starts next
+    }
     exit.ok_or_else(|| Error::internal("the listener for signals ended"))
+}
+
+/// Whether standard input, which the driver's host holds, has ended: then nobody else will remove what is left.
+fn driver_is_gone() -> bool {
+    let stdin = rustix::stdio::stdin();
+    let mut looked = [PollFd::new(&stdin, PollFlags::IN)];
+    let told = poll(&mut looked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    told.is_ok() && looked[0].revents().contains(PollFlags::HUP)
 }
