@@ -1,4 +1,8 @@
+use convoke_core::driver::Backends;
 use convoke_core::manager::Registry;
+
+// What `Driver::builder` knows by itself.
+convoke_core::__private::inventory::submit! { Backends(add_all) }
 
 /// Schemes whose backends are planned: a URL that names one is told so, instead of "unknown".
 const PLANNED: [&str; 3] = ["convoke", "mesos", "yarn"];
@@ -14,16 +18,20 @@ const PLANNED: [&str; 3] = ["convoke", "mesos", "yarn"];
 #[must_use]
 pub fn registry() -> Registry {
     let mut registry = Registry::new();
+    add_all(&mut registry);
+    registry
+}
+
+fn add_all(registry: &mut Registry) {
     for scheme in PLANNED {
         registry.plan(scheme);
     }
     #[cfg(feature = "local")]
-    convoke_local::register(&mut registry);
+    convoke_local::register(registry);
     #[cfg(not(feature = "local"))]
     for scheme in ["local", "local-cluster"] {
         registry.know(scheme, "local");
     }
-    registry
 }
 
 #[cfg(test)]
