@@ -7,10 +7,9 @@
 //! | --- | --- | --- |
 //! | `local[n]`, `local[*]` | one child process of this machine with n slots | `local` (default) |
 //! | `local-cluster[nodes,cpus,memory]` | any number of child processes on simulated nodes | `local` (default) |
-//! | `local-inline` | in this process, for debuggers | `local` (default) |
 //!
-//! convoke's own standalone master (`convoke://host:port`), YARN and Mesos are planned. A manager of your own plugs in as ours
-//! do: implement [`manager::Provisioner`], wrap it in [`manager::Managed`], and register its scheme.
+//! `local-inline` (in this process, for debuggers), convoke's own standalone master (`convoke://host:port`), YARN and Mesos are
+//! planned. A manager of your own plugs in as ours do: implement [`manager::Provisioner`], wrap it in [`manager::Managed`], and register its scheme.
 //!
 //! ```
 //! let error = convoke::registry().manager("mesos://host:5050").unwrap_err();
@@ -21,5 +20,7 @@
 
 mod registry;
 
+pub use convoke_core::driver::Driver;
+pub use convoke_core::executor::role::init;
 pub use convoke_core::*;
 pub use registry::registry;

@@ -1,11 +1,8 @@
 use convoke_core::driver::Backends;
 use convoke_core::manager::Registry;
 
-// What `Driver::builder` knows by itself.
-convoke_core::__private::inventory::submit! { Backends(add_all) }
-
 /// Schemes whose backends are planned: a URL that names one is told so, instead of "unknown".
-const PLANNED: [&str; 3] = ["convoke", "mesos", "yarn"];
+const PLANNED: [&str; 4] = ["convoke", "local-inline", "mesos", "yarn"];
 
 /// The backends that are compiled in, by the schemes of their master URLs; a scheme of your own can be added.
 ///
@@ -18,11 +15,14 @@ const PLANNED: [&str; 3] = ["convoke", "mesos", "yarn"];
 #[must_use]
 pub fn registry() -> Registry {
     let mut registry = Registry::new();
-    add_all(&mut registry);
+    add(&mut registry);
     registry
 }
 
-fn add_all(registry: &mut Registry) {
+// what `Driver::builder()` knows
+inventory::submit! { Backends(add) }
+
+fn add(registry: &mut Registry) {
     for scheme in PLANNED {
         registry.plan(scheme);
     }
@@ -42,7 +42,7 @@ mod tests {
     #[test]
     fn every_scheme_of_convoke_is_known() {
         let registry = registry();
-        for url in ["convoke://host:7077", "mesos://host:5050", "yarn"] {
+        for url in ["convoke://host:7077", "local-inline", "mesos://host:5050", "yarn"] {
             let error = registry.manager(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.advice().is_some(), "{error:?}");

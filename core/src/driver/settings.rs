@@ -38,7 +38,7 @@ pub struct DriverSettings {
     pub task_cpus: Cpus,
     /// `task.resources`.
     pub task_resources: BTreeMap<Name, u64>,
-    /// The environment of executors; set in code.
+    /// `executor.env`.
     pub executor_env: BTreeMap<String, String>,
     /// `driver.bind`; absent: loopback where the manager is in this process, else every address.
     pub bind: Option<IpAddr>,
@@ -154,6 +154,8 @@ table! {
         |s, v| { s.executor_memory = v.parse()?; Ok(()) };
     "executor.resources", "none", "NAME=COUNT,…", "Named resources of each executor, such as gpu=1.",
         |s, v| { s.executor_resources = named(v)?; Ok(()) };
+    "executor.env", "none", "NAME=VALUE lines", "Variables of every executor's environment, one a line; added to those set before.",
+        |s, v| { s.executor_env.extend(variables(v)?); Ok(()) };
     "task.cpus", "1", "cpus", "Processors that one task occupies of its executor.",
         |s, v| { s.task_cpus = v.parse()?; Ok(()) };
     "task.resources", "none", "NAME=COUNT,…", "Named resources that one task occupies of its executor.",
@@ -315,6 +317,21 @@ fn parsed<T: FromStr>(text: &str, what: &'static str) -> Result<T> {
     })
 }
 
+fn variables(text: &str) -> Result<Vec<(String, String)>> {
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let (name, value) =
+                line.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
+                    Error::invalid("executor.env", "not a name and value of an environment")
+                        .with("text", format!("{line:?}"))
+                        .help("write NAME=VALUE")
+                })?;
+            Ok((name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
 fn whole(text: &str) -> Result<u32> {
     parsed(text, "a whole number")
 }
@@ -337,71 +354,5 @@ fn default_name() -> Name {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn environment(pairs: &[(&str, &str)]) -> Result<DriverSettings> {
-        let mut settings = DriverSettings::default();
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        settings.set_from_environment(pairs).map(|()| settings)
-    }
-
-    #[test]
-    fn every_setting_is_reached_by_its_variable() {
-        let settings = environment(&[
-            ("CONVOKE_MASTER", "local[2]"),
-            ("CONVOKE_DRIVER_PORT", "7077"),
-            ("CONVOKE_EXECUTOR_MEMORY", "1GiB"),
-            ("CONVOKE_HEARTBEAT_LOST_AFTER", "3s"),
-            ("CONVOKE_EXECUTOR_RESOURCES", "gpu=2"),
-            ("CONVOKE_EXECUTOR", "7"),
-            ("PATH", "/bin"),
-        ])
-        .unwrap();
-        assert_eq!(settings.master_or_local(), "local[2]");
-        assert_eq!((settings.port, settings.executor_memory), (7077, MiB(1024)));
-        assert_eq!(settings.lost_after, Duration::from_secs(3));
-        assert_eq!(settings.default_profile().each.to_string(), "cpus=1,memory=1GiB,gpu=2");
-        let mut variables: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
-        variables.extend(NOT_SETTINGS.iter().map(|name| (*name).to_owned()));
-        let all = variables.len();
-        variables.sort();
-        variables.dedup();
-        assert_eq!(variables.len(), all, "no two share a variable");
-    }
-
-    #[test]
-    fn a_typing_error_is_refused_with_the_nearest() {
-        let error = environment(&[("CONVOKE_EXECUTER_MEMORY", "1GiB")]).unwrap_err();
-        assert_eq!(error.advice(), Some("did you mean executor.memory?"));
-        let error = DriverSettings::default().set("driver.prot", "1").unwrap_err();
-        assert_eq!(error.advice(), Some("did you mean driver.port?"));
-        let error = DriverSettings::default().set("driver.port", "70777").unwrap_err();
-        assert!(error.to_string().contains("driver.port"), "{error}");
-        let error = DriverSettings::default().set("xyz", "1").unwrap_err();
-        assert!(error.advice().unwrap().contains("executor.memory"));
-    }
-
-    #[test]
-    fn the_default_master_holds_what_is_asked_for() {
-        let mut settings = DriverSettings::default();
-        settings.set("executor.cpus", "1.5").unwrap();
-        settings.set("executors", "3").unwrap();
-        assert_eq!(settings.master_or_local(), "local-cluster[3,2,256MiB]");
-    }
-
-    #[test]
-    fn absurd_settings_are_refused_by_field() {
-        let field = |key, value| {
-            let mut settings = DriverSettings::default();
-            settings.set(key, value).unwrap();
-            settings.check().unwrap_err().field().map(ToOwned::to_owned)
-        };
-        assert_eq!(field("executor.cpus", "0").as_deref(), Some("executor.cpus"));
-        assert_eq!(field("executor.memory", "1MiB").as_deref(), Some("executor.memory"));
-        assert_eq!(field("task.cpus", "2").as_deref(), Some("task.cpus"));
-        assert_eq!(field("heartbeat.lost-after", "3s").as_deref(), Some("heartbeat.lost-after"));
-        assert_eq!(field("executors.max", "1").as_deref(), Some("executors"));
-        DriverSettings::default().check().unwrap();
-    }
-}
+#[path = "settings_test.rs"]
+mod tests;

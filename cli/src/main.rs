@@ -1,0 +1,45 @@
+//! `convoke`: the command line.
+
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    reason = "the modules of a program have no outside; clap's help is the documentation"
+)]
+
+mod arguments;
+mod completions;
+mod doctor;
+mod explain;
+mod leftovers;
+mod list_settings;
+mod output;
+mod settings;
+mod submit;
+
+use std::process::ExitCode;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use convoke::ErrorKind;
+
+fn main() -> ExitCode {
+    // this program is also the bootstrap of executors: explain and doctor start some of it
+    convoke::init();
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Submit(command) => submit::run(&command),
+        Command::Explain(command) => explain::run(&command),
+        Command::Doctor(command) => doctor::run(&command),
+        Command::Settings(command) => list_settings::run(&command),
+        Command::Completions(command) => completions::run(&command),
+        Command::Executor => Err(convoke::Error::invalid("executor", "nobody asked for an executor here")
+            .help("cluster managers start `convoke executor` with CONVOKE_ROLE and the rest of its environment set")),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("convoke: {error:#}");
+        match error.kind() {
+            ErrorKind::InvalidRequest | ErrorKind::Unsupported => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    })
+}
