@@ -29,7 +29,7 @@ fn add(registry: &mut Registry) {
     #[cfg(feature = "local")]
     convoke_local::register(registry);
     #[cfg(not(feature = "local"))]
-    for scheme in ["local", "local-cluster"] {
+    for scheme in ["local", "local-cluster", "local-inline"] {
         registry.know(scheme, "local");
     }
 }

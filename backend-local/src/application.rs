@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::Cluster;
 use crate::executor::{Executor, Order, StopCause};
 use crate::folder::ApplicationFolder;
-use crate::master::LocalMaster;
 use crate::state::nodes::{ApplicationKey, Granted, NodesEvent, Request};
 
 /// What an application's handle and its executors share.
@@ -257,7 +256,7 @@ impl Provisioning for LocalApplication {
         let request = shared.request(like);
         let (mut reasons, held) =
             shared.cluster.with_nodes(|nodes| (nodes.explain(&request), nodes.held_by(shared.key)));
-        if let (LocalMaster::Single { .. }, Ok(reasons), 1..) = (&shared.cluster.master, &mut reasons, held) {
+        if let (Some(_), Ok(reasons), 1..) = (shared.cluster.master.only_executor(), &mut reasons, held) {
             let name =
                 Name::new(format!("executors of {} (local-cluster holds several)", shared.cluster.master))?;
             reasons.insert(0, Reason::Limit { scope: LimitScope::Cluster, name, limit: 1, used: 1 });

@@ -40,7 +40,7 @@ impl Cluster {
             each
         };
         let nodes = match &master {
-            LocalMaster::Single { cpus } => {
+            LocalMaster::Single { cpus } | LocalMaster::Inline { cpus } => {
                 let memory = settings.memory.unwrap_or_else(host_memory);
                 let each = Resources::new(convoke_core::units::Cpus::whole(*cpus), memory);
                 vec![(Name::new("localhost")?, with_devices(each))]
@@ -55,8 +55,8 @@ impl Cluster {
     /// What an executor of this profile is charged: all cpus of the node in `local[n]`, whose one executor takes all slots.
     pub(crate) fn charged(&self, each: &Resources) -> Resources {
         let mut charged = each.clone();
-        if let LocalMaster::Single { cpus } = self.master {
-            charged.cpus = charged.cpus.max(convoke_core::units::Cpus::whole(cpus));
+        if let Some(cpus) = self.master.only_executor() {
+            charged.cpus = charged.cpus.max(cpus);
         }
         charged.named.retain(|_, count| *count > 0);
         charged

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use convoke_core::Error;
-use convoke_core::manager::{Blame, Exit, ExitCause, Grant, LaunchFailure, LogLimits, Wanted};
+use convoke_core::executor::{environment as names, inline};
+use convoke_core::manager::{Blame, Exit, ExitCause, Grant, LaunchFailure, LogLimits, Program, Wanted};
 use convoke_core::process::cgroup::{Cgroup, CgroupLimits};
 use convoke_core::process::table::{ProcessId, Table};
 use convoke_core::resource::Resources;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::application::Shared;
 use crate::folder::ExecutorFolder;
 use crate::launch::{self, Executable};
+use crate::master::LocalMaster;
 use crate::process::FirstProcess;
 use crate::state::nodes::Granted;
 use crate::{exit, spawn, tree};
@@ -93,6 +96,11 @@ impl Executor {
             actual: self.actual.clone(),
             devices: self.granted.devices.clone(),
         });
+        if matches!(self.shared.cluster.master, LocalMaster::Inline { .. }) {
+            let exit = self.live_inline().await;
+            self.shared.report.exited(id, exit);
+            return;
+        }
         let folder = self.shared.folder.executor(id);
         let cgroup = self.cgroup(folder.clone()).await;
         let exit = match self.start(&folder, cgroup.as_ref()).await {
@@ -111,6 +119,44 @@ impl Executor {
         tracing::debug!(executor = %id, application = %self.shared.spec.id, %exit, "executor has exited");
         let exit = self.clean_up(exit, folder, cgroup).await;
         self.shared.report.exited(id, exit);
+    }
+
+    /// On threads of this process.
+    async fn live_inline(&mut self) -> Exit {
+        let (spec, wanted) = (Arc::clone(&self.shared.spec), Arc::clone(&self.wanted));
+        let asked =
+            tokio::task::spawn_blocking(move || spec.launcher.launch(wanted.executor, &wanted.profile)).await;
+        let mut launch = match asked {
+            Ok(launch) => launch,
+            Err(error) => {
+                return launch::failed(LaunchFailure::Other, format!("preparing its start failed: {error}"));
+            }
+        };
+        if launch.program != Program::Bootstrap || !launch.files.is_empty() {
+            let message =
+                "an executor inside this process runs nothing but this program, and has no folder for files";
+            return launch::failed(LaunchFailure::Other, message);
+        }
+        match launch::devices(&self.granted.devices) {
+            Ok(Some(devices)) => drop(launch.env.insert(names::DEVICES.to_owned(), devices)),
+            Ok(None) => {}
+            Err(error) => return launch::failed(LaunchFailure::Other, error.to_string()),
+        }
+        self.shared.report.launched(self.wanted.executor, Vec::new());
+        let stop = CancellationToken::new();
+        let running = inline::run(&launch.env, &launch.ticket, stop.clone());
+        tokio::pin!(running);
+        tokio::select! {
+            exit = &mut running => exit,
+            order = ordered(&mut self.orders) => {
+                stop.cancel();
+                let exit = running.await;
+                match order {
+                    Order::Stop(cause) => Exit::new(cause.cause(), exit.message),
+                    Order::Run | Order::Abandon => Exit::new(ExitCause::Unregistered, exit.message),
+                }
+            }
+        }
     }
 
     async fn cgroup(&self, folder: ExecutorFolder) -> Option<Cgroup> {

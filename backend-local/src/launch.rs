@@ -236,8 +236,8 @@ pub(crate) fn command(
     if let Some(folders) = cgroup_folders {
         command.env(names::CGROUPS, folders);
     }
-    if !devices.is_empty() {
-        command.env(names::DEVICES, serde_json::to_string(devices).map_err(io::Error::other)?);
+    if let Some(devices) = self::devices(devices)? {
+        command.env(names::DEVICES, devices);
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     if executable.keeps_logs {
@@ -250,6 +250,12 @@ pub(crate) fn command(
         command.stderr(Stdio::piped());
     }
     Ok(command)
+}
+
+/// The devices as an executor finds them in its environment.
+pub(crate) fn devices(granted: &BTreeMap<Name, Vec<String>>) -> io::Result<Option<String>> {
+    let text = (!granted.is_empty()).then(|| serde_json::to_string(granted));
+    text.transpose().map_err(io::Error::other)
 }
 
 /// What guard and supervisor themselves say.

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `local[n]`, `local[*]`, `local` | one, `localhost`, of `n` cpus (`*`: as many as this host has processors) | one, which takes all cpus |
 //! | `local-cluster[nodes,cpus,memory]` | simulated ones, `node-1` …, each with so much | any number, placed where there is room |
+//! | `local-inline[n]`, `local-inline` | as `local` | one, on threads of this very process, for debuggers |
 //!
 //! Nodes are bookkeeping: all executors run on this host, and more may be promised than it has.
 //!
@@ -24,6 +25,9 @@
 //!
 //! Where the host allows it, each executor has a control group (version 2 or 1) that keeps the memory of its whole tree
 //! within its profile's and shares processors out by it; elsewhere its supervisor watches its memory.
+//!
+//! Inline there is no process to end: a task that exits takes its driver along, no memory limit holds, and a task that
+//! ignores its end goes on.
 //!
 //! # What is left behind
 //!
@@ -53,7 +57,7 @@ pub use master::LocalMaster;
 pub use provisioner::Local;
 pub use settings::LocalSettings;
 
-/// Makes `local` and `local-cluster` known.
+/// Makes `local`, `local-cluster` and `local-inline` known.
 ///
 /// ```
 /// use convoke_core::manager::Registry;
@@ -65,7 +69,7 @@ pub use settings::LocalSettings;
 /// # Ok::<(), convoke_core::Error>(())
 /// ```
 pub fn register(registry: &mut Registry) {
-    for scheme in ["local", "local-cluster"] {
+    for scheme in ["local", "local-cluster", "local-inline"] {
         registry.register(
             scheme,
             Arc::new(|url, settings| {

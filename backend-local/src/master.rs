@@ -20,6 +20,11 @@ pub enum LocalMaster {
         /// How many cpus, which are as many tasks at once.
         cpus: u32,
     },
+    /// `local-inline[n]`, `local-inline[*]`, `local-inline`: the same, but the executor is threads of this very process.
+    Inline {
+        /// How many cpus, which are as many tasks at once.
+        cpus: u32,
+    },
     /// `local-cluster[nodes,cpus,memory]`: simulated nodes on this host, and any number of executors on them.
     Cluster {
         /// How many nodes: `node-1` …
@@ -36,9 +41,19 @@ impl LocalMaster {
     /// `InvalidRequest` (field `master`) with what is wrong and how it is written right.
     pub fn parse(url: &MasterUrl, processors: u32) -> Result<LocalMaster> {
         match url.scheme() {
-            "local" => parse_single(url, processors),
+            "local" => Ok(LocalMaster::Single { cpus: parse_single(url, processors)? }),
+            "local-inline" => Ok(LocalMaster::Inline { cpus: parse_single(url, processors)? }),
             "local-cluster" => parse_cluster(url),
             _ => Err(bad(url, "not a master of the local backend", SINGLE)),
+        }
+    }
+
+    /// The cpus of the one executor that it runs, where it runs but one.
+    #[must_use]
+    pub fn only_executor(&self) -> Option<Cpus> {
+        match self {
+            LocalMaster::Single { cpus } | LocalMaster::Inline { cpus } => Some(Cpus::whole(*cpus)),
+            LocalMaster::Cluster { .. } => None,
         }
     }
 
@@ -46,7 +61,7 @@ impl LocalMaster {
     #[must_use]
     pub fn nodes(&self) -> u32 {
         match self {
-            LocalMaster::Single { .. } => 1,
+            LocalMaster::Single { .. } | LocalMaster::Inline { .. } => 1,
             LocalMaster::Cluster { nodes, .. } => *nodes,
         }
     }
@@ -56,6 +71,7 @@ impl fmt::Display for LocalMaster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LocalMaster::Single { cpus } => write!(f, "local[{cpus}]"),
+            LocalMaster::Inline { cpus } => write!(f, "local-inline[{cpus}]"),
             LocalMaster::Cluster { nodes, each } => {
                 write!(f, "local-cluster[{nodes},{},{}]", each.cpus, each.memory)
             }
@@ -72,14 +88,14 @@ fn bad(url: &MasterUrl, why: &'static str, help: &'static str) -> Error {
     Error::invalid("master", why).with("url", url).help(help)
 }
 
-fn parse_single(url: &MasterUrl, processors: u32) -> Result<LocalMaster> {
+fn parse_single(url: &MasterUrl, processors: u32) -> Result<u32> {
     let inside = match (url.rest(), url.brackets()) {
         ("", _) => "*",
         (_, Some(inside)) => inside.trim(),
         _ => return Err(bad(url, "local is not a host, but this process's own", SINGLE)),
     };
     if inside == "*" {
-        return Ok(LocalMaster::Single { cpus: processors.clamp(1, MOST_CPUS) });
+        return Ok(processors.clamp(1, MOST_CPUS));
     }
     if inside.contains(',') {
         let help =
@@ -89,7 +105,7 @@ fn parse_single(url: &MasterUrl, processors: u32) -> Result<LocalMaster> {
     let cpus = whole(inside).ok_or_else(|| bad(url, "local takes a whole number of slots, or *", SINGLE))?;
     match cpus {
         0 => Err(bad(url, "an executor without slots would run nothing", SINGLE)),
-        1..=MOST_CPUS => Ok(LocalMaster::Single { cpus }),
+        1..=MOST_CPUS => Ok(cpus),
         _ => Err(bad(url, "too many slots: 4096 at the most", SINGLE)),
     }
 }
@@ -145,6 +161,8 @@ mod tests {
             ("local", "local[6]"),
             ("local[*]", "local[6]"),
             ("local[ 3 ]", "local[3]"),
+            ("local-inline", "local-inline[6]"),
+            ("local-inline[2]", "local-inline[2]"),
             ("local-cluster[2,4,1GiB]", "local-cluster[2,4,1GiB]"),
             ("local-cluster[ 2 , 0.5 , 1536MiB ]", "local-cluster[2,0.5,1536MiB]"),
         ] {

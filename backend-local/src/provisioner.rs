@@ -26,7 +26,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// The manager behind `local[…]` or `local-cluster[…]`.
+    /// The manager behind `local[…]`, `local-cluster[…]` or `local-inline[…]`.
     ///
     /// # Errors
     /// `InvalidRequest` for a URL or a setting that can't be right.
@@ -66,9 +66,11 @@ impl Local {
             .placement()
             .exclusion()
             .constraints()
-            .memory_enforced()
-            .logs()
             .secret_channel(SecretChannel::Inherited);
+        // In the caller's own process nobody limits memory, and what tasks print is the caller's.
+        let apart = !matches!(self.cluster.master, LocalMaster::Inline { .. });
+        capabilities.memory_enforced = apart;
+        capabilities.logs = apart;
         capabilities.devices = !self.cluster.settings.devices.is_empty();
         capabilities.multi_node = self.cluster.master.nodes() > 1;
         capabilities

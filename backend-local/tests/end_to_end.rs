@@ -117,6 +117,21 @@ async fn what_can_not_be_had_is_told() {
     ended(driver, folder.path()).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn inline_there_is_an_executor_and_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let driver = driver("local-inline[2]", folder.path()).executors(1).start().await.unwrap();
+    driver.wait_ready(1, BOUND).await.unwrap();
+    assert_eq!(support::processes_of(driver.application()), [0; 0]);
+    let first = driver.executors()[0].executor;
+    driver
+        .drain(vec![first], Duration::from_secs(5), convoke_core::manager::Then::LowerTarget)
+        .await
+        .unwrap();
+    support::eventually("it has ended", || driver.executors().is_empty()).await;
+    ended(driver, folder.path()).await;
+}
+
 const FOLDER: &str = "TEST_DRIVER_FOLDER";
 
 /// Not a test of its own: what the child process of the test below does, which is started as such.

@@ -11,6 +11,7 @@
 
 pub mod environment;
 pub mod guard;
+pub mod inline;
 pub mod link;
 pub mod program;
 pub mod role;

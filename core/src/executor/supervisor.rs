@@ -14,14 +14,14 @@
 //! | `watch` | signals, the guard's death, memory |
 //! | `shell` | the loop |
 
-mod assignment;
-mod driver;
+pub(in crate::executor) mod assignment;
+pub(in crate::executor) mod driver;
 mod foreign;
 mod input;
 mod output;
 mod program;
 mod shell;
-mod start;
+pub(in crate::executor) mod start;
 mod watch;
 
 use crate::error::{Error, Result};

@@ -21,6 +21,6 @@ pub(super) fn terms(assignment: &v1::Assignment, memory_kept: bool) -> Terms {
 }
 
 /// A driver that says nothing of it, or nonsense, makes nobody spin.
-pub(super) fn at_least(ms: u64) -> Duration {
+pub(in crate::executor) fn at_least(ms: u64) -> Duration {
     Duration::from_millis(ms.max(10))
 }

@@ -32,7 +32,7 @@ pub(super) struct JoinAddress {
 }
 
 /// What this supervisor says of itself.
-pub(super) fn ask(start: &ExecutorStart, ticket: Secret) -> client::JoinAsk {
+pub(in crate::executor) fn ask(start: &ExecutorStart, ticket: Secret) -> client::JoinAsk {
     client::JoinAsk {
         application: start.application.clone(),
         executor: start.executor,
@@ -47,7 +47,7 @@ pub(super) fn ask(start: &ExecutorStart, ticket: Secret) -> client::JoinAsk {
 
 /// Whether the driver's answer is final. All else (nobody listens, a name that isn't known yet, a broken connection) may
 /// be over in a moment.
-fn is_refusal(error: &Error) -> bool {
+pub(in crate::executor) fn is_refusal(error: &Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::Unauthenticated

@@ -14,25 +14,25 @@ use crate::units::{HostPort, MiB};
 
 /// What a supervisor finds in its environment.
 #[derive(Debug)]
-pub(super) struct ExecutorStart {
-    pub(super) driver: Vec<HostPort>,
-    pub(super) trust: Trust,
-    pub(super) application: ApplicationId,
-    pub(super) executor: ExecutorId,
-    pub(super) profile: ProfileId,
-    pub(super) incarnation: Incarnation,
-    pub(super) lease: Duration,
-    pub(super) ticket: TicketSource,
-    pub(super) logs: Option<PathBuf>,
-    pub(super) log_limits: LogLimits,
-    pub(super) cgroup: Option<Cgroup>,
-    pub(super) devices: BTreeMap<String, Vec<String>>,
-    pub(super) guard: Option<u32>,
+pub(in crate::executor) struct ExecutorStart {
+    pub(in crate::executor) driver: Vec<HostPort>,
+    pub(in crate::executor) trust: Trust,
+    pub(in crate::executor) application: ApplicationId,
+    pub(in crate::executor) executor: ExecutorId,
+    pub(in crate::executor) profile: ProfileId,
+    pub(in crate::executor) incarnation: Incarnation,
+    pub(in crate::executor) lease: Duration,
+    pub(in crate::executor) ticket: TicketSource,
+    pub(in crate::executor) logs: Option<PathBuf>,
+    pub(in crate::executor) log_limits: LogLimits,
+    pub(in crate::executor) cgroup: Option<Cgroup>,
+    pub(in crate::executor) devices: BTreeMap<String, Vec<String>>,
+    pub(in crate::executor) guard: Option<u32>,
 }
 
 /// Where the ticket is.
 #[derive(Debug)]
-pub(super) enum TicketSource {
+pub(in crate::executor) enum TicketSource {
     /// A line of standard input, whose end means that the driver is gone.
     Input,
     File(PathBuf),
@@ -44,7 +44,9 @@ impl ExecutorStart {
     ///
     /// # Errors
     /// `InvalidRequest` that names the variable which is missing or can't be read.
-    pub(super) fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<ExecutorStart> {
+    pub(in crate::executor) fn from_environment(
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<ExecutorStart> {
         let needed = |name: &'static str| {
             variable(name).ok_or_else(|| {
                 Error::invalid("environment", "an executor's variable is missing")
