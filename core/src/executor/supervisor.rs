@@ -9,7 +9,7 @@
 //! | `input` | the ticket, and the end of standard input |
 //! | `driver` | the join and the connection for heartbeats |
 //! | `program` | starting the program; its link |
-//! | `foreign` | starting a program that doesn't link convoke; its ports, its being ready |
+//! | `foreign`, `ports` | starting a program that doesn't link convoke; its ports, its being ready |
 //! | `output` | its output: rolled files or our own, and the tail |
 //! | `watch` | signals, the guard's death, memory |
 //! | `shell` | the loop |
@@ -19,6 +19,7 @@ pub(in crate::executor) mod driver;
 mod foreign;
 mod input;
 mod output;
+mod ports;
 mod program;
 mod shell;
 pub(in crate::executor) mod start;

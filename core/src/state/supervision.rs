@@ -10,7 +10,7 @@ mod messages;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use contact::{Beat, Contact, Link};
+use contact::{Contact, Link};
 pub use ending::exit_of;
 use ending::{Account, SIGKILL};
 pub use messages::{SupervisionCommand, SupervisionEvent, Terms};
@@ -252,14 +252,11 @@ impl Supervision {
     }
 
     fn heartbeat(&mut self, now: Moment, out: &mut Vec<SupervisionCommand>) {
-        match self.contact.beat(now) {
-            Beat::Silent => self.open_link(out),
-            Beat::Send(number) => out.push(SupervisionCommand::Heartbeat {
-                number,
-                program_silent: self.alive_at.map_or(Duration::ZERO, |alive| now.since(alive)),
-                resident: self.resident,
-            }),
-        }
+        out.push(SupervisionCommand::Heartbeat {
+            number: self.contact.beat(now),
+            program_silent: self.alive_at.map_or(Duration::ZERO, |alive| now.since(alive)),
+            resident: self.resident,
+        });
     }
 
     fn program_started(&mut self, now: Moment, process: u32, out: &mut Vec<SupervisionCommand>) {

@@ -160,11 +160,13 @@ fn a_lost_link_is_opened_again_and_costs_nothing_within_the_lease() {
 }
 
 #[test]
-fn a_link_without_answers_is_opened_anew() {
+fn a_link_without_answers_is_kept_for_a_driver_that_only_pauses() {
     let mut rig = Rig::running();
-    let out = rig.pass(BEAT * 5);
-    assert_eq!(beats(&out).len(), 4);
-    assert_eq!(out.last(), Some(&Do::OpenLink));
+    let out = rig.pass(LEASE - BEAT);
+    assert_eq!(beats(&out).len(), out.len(), "nothing but heartbeats: {out:?}");
+    let (last, _) = beats(&out)[out.len() - 1];
+    rig.on(On::Renewed(last));
+    assert!(!rig.pass(LEASE - BEAT * 2).contains(&Do::TerminateTree));
 }
 
 #[test]

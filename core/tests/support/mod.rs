@@ -66,15 +66,22 @@ impl ScriptedDriver {
     /// The next report that `wanted` takes; others are passed over.
     pub async fn report<T>(&self, mut wanted: impl FnMut(Report) -> Option<T>) -> T {
         let mut reports = self.reports.lock().await;
+        let mut passed = Vec::new();
         let found = async {
             loop {
                 let report = reports.recv().await.expect("the driver serves on");
+                if !matches!(report, Report::Heartbeat(_)) {
+                    passed.push(format!("{report:?}"));
+                }
                 if let Some(found) = wanted(report) {
                     return found;
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, found).await.expect("no such report came")
+        match tokio::time::timeout(PATIENCE, found).await {
+            Ok(found) => found,
+            Err(_) => panic!("no such report came, only {passed:#?}"),
+        }
     }
 
     pub async fn ready(&self) -> v1::ProgramReady {

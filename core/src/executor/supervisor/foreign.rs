@@ -1,15 +1,14 @@
 //! Programs that don't link convoke (D14): their ports, their start, and when they are ready.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::output::Output;
+use super::ports::Ports;
 use super::program::{self, Program};
 use super::shell::ShellEvent;
 use crate::executor::environment::{PRIVATE, ROLE};
@@ -75,44 +74,6 @@ pub(super) fn start(
     let at_once = matches!(&foreign.ready, None | Some(Ready::Port(_))) && probe.is_none();
     tokio::task::spawn_local(look_after(process, probe, at_once, numbers, reservation, events.clone()));
     Ok(Program { process, orders, outputs })
-}
-
-/// Free ports of this host, by name.
-struct Ports {
-    numbers: BTreeMap<String, u32>,
-    listeners: Vec<TcpListener>,
-    reservations: Vec<UnixListener>,
-}
-
-impl Ports {
-    /// Finds one for each name, that nobody listens on and no other supervisor of this host has found.
-    fn find(names: &[String]) -> std::io::Result<Ports> {
-        let mut ports = Ports { numbers: BTreeMap::new(), listeners: Vec::new(), reservations: Vec::new() };
-        let mut passed_over = Vec::new();
-        while ports.numbers.len() < names.len() {
-            let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-            let port = listener.local_addr()?.port();
-            // A port is free again between our letting go and the program's taking it. An abstract socket of its number,
-            // held for as long as the program may use it, keeps other supervisors off.
-            let name = SocketAddr::from_abstract_name(format!("convoke-port-{port}"))?;
-            match UnixListener::bind_addr(&name) {
-                Ok(reservation) => {
-                    ports.numbers.insert(names[ports.numbers.len()].clone(), u32::from(port));
-                    ports.listeners.push(listener);
-                    ports.reservations.push(reservation);
-                }
-                // Held on to, so that the kernel gives another one.
-                Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => passed_over.push(listener),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(ports)
-    }
-
-    /// Lets go of the ports, but not of their reservation.
-    fn release(self) -> Vec<UnixListener> {
-        self.reservations
-    }
 }
 
 /// Tells when it is ready (its port answers), and that it isn't stopped, until it ends.
@@ -204,21 +165,5 @@ mod tests {
         assert!(!watch.found(b"it is\nready\nnow it is rea"));
         assert!(watch.found(b"dy to serve\n"));
         assert!(!watch.found(b"is ready\n"));
-    }
-
-    #[test]
-    fn ports_of_two_at_once_differ_and_stay_reserved() {
-        let names = ["HTTP".to_owned(), "RPC".to_owned()];
-        let first = Ports::find(&names).unwrap();
-        let second = Ports::find(&names).unwrap();
-        let mut all: Vec<_> = first.numbers.values().chain(second.numbers.values()).collect();
-        all.sort_unstable();
-        all.dedup();
-        assert_eq!(all.len(), 4);
-        let port = first.numbers["HTTP"];
-        let _held = first.release();
-        let name = SocketAddr::from_abstract_name(format!("convoke-port-{port}")).unwrap();
-        assert!(UnixListener::bind_addr(&name).is_err());
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port as u16)).unwrap();
     }
 }

@@ -10,23 +10,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Heartbeats on their way that are remembered; older ones renew nothing.
 const REMEMBERED: usize = 64;
-/// A link on which so many heartbeats in a row had no answer is opened anew.
-const SILENT_HEARTBEATS: u32 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Link {
     Down,
     Opening,
     Up,
-}
-
-/// What a heartbeat that is due comes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beat {
-    /// Send it under this number.
-    Send(u64),
-    /// Nobody answers on this link, and nobody hangs up either: a new one may find another way.
-    Silent,
 }
 
 #[derive(Debug)]
@@ -43,7 +32,6 @@ pub(super) struct Contact {
     interval: Option<Duration>,
     beat_at: Option<Moment>,
     number: u64,
-    unanswered: u32,
     sent: VecDeque<(u64, Moment)>,
     random: u64,
 }
@@ -61,7 +49,6 @@ impl Contact {
             interval: None,
             beat_at: None,
             number: 0,
-            unanswered: 0,
             sent: VecDeque::new(),
             random: seed | 1,
         }
@@ -134,7 +121,6 @@ impl Contact {
     pub(super) fn opened(&mut self) {
         self.link = Link::Up;
         self.pause = FIRST_PAUSE;
-        self.unanswered = 0;
         self.sent.clear();
     }
 
@@ -148,20 +134,18 @@ impl Contact {
         self.beat_at.filter(|_| self.link == Link::Up)
     }
 
-    /// A heartbeat that is sent now.
-    pub(super) fn beat(&mut self, now: Moment) -> Beat {
+    /// The number of a heartbeat that is sent now.
+    ///
+    /// A link without answers is kept: a driver that only pauses answers later, while hanging up tells it that the executor
+    /// is gone. The lease bounds how long.
+    pub(super) fn beat(&mut self, now: Moment) -> u64 {
         self.beat_at = self.interval.map(|interval| now + interval);
-        if self.unanswered >= SILENT_HEARTBEATS {
-            self.lost("the driver doesn't answer".into());
-            return Beat::Silent;
-        }
-        self.unanswered += 1;
         self.number += 1;
         if self.sent.len() == REMEMBERED {
             self.sent.pop_front();
         }
         self.sent.push_back((self.number, now));
-        Beat::Send(self.number)
+        self.number
     }
 
     /// The driver answered the heartbeat of this number.
@@ -170,7 +154,6 @@ impl Contact {
             self.sent.pop_front();
             if sent == number {
                 self.last = self.last.max(at);
-                self.unanswered = 0;
             }
         }
     }
@@ -206,7 +189,7 @@ mod tests {
     fn the_lease_runs_from_the_sending_of_what_was_answered() {
         let (start, mut contact) = up();
         for beat in 1..=3 {
-            assert_eq!(contact.beat(start + BEAT * beat), Beat::Send(u64::from(beat)));
+            assert_eq!(contact.beat(start + BEAT * beat), u64::from(beat));
         }
         contact.renewed(2);
         assert_eq!(contact.lease_end(), start + BEAT * 2 + LEASE);
@@ -219,7 +202,7 @@ mod tests {
     #[test]
     fn an_answer_to_what_an_earlier_link_sent_renews_nothing() {
         let (start, mut contact) = up();
-        assert_eq!(contact.beat(start + BEAT), Beat::Send(1));
+        assert_eq!(contact.beat(start + BEAT), 1);
         contact.lost("reset".into());
         contact.opened();
         contact.renewed(1);
