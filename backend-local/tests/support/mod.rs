@@ -19,6 +19,8 @@ use convoke_core::manager::{
     ApplicationSpec, Capabilities, EndedBy, Exit, Grant, LaunchCommand, Launcher, ManagerSettings, Opened,
     Outcome, Page, Placement, Program, Provisioner, Provisioning, Report, Wanted,
 };
+use convoke_core::process::table::ProcessId;
+use convoke_core::process::tree::kill_trees;
 use convoke_core::resource::{ResourceProfile, Resources};
 use convoke_core::secret::Secret;
 use convoke_core::units::{Cpus, MiB};
@@ -190,6 +192,23 @@ impl Application {
     pub fn processes(&self) -> Vec<i32> {
         processes_of(&self.id)
     }
+}
+
+impl Drop for Application {
+    /// A test that failed leaves nothing either: its process may end before anybody else has looked.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let left: Vec<ProcessId> = self.processes().into_iter().filter_map(process).collect();
+            let _ = kill_trees(&left);
+            for folder in cgroups_of(&self.id) {
+                let _ = std::fs::remove_dir(folder);
+            }
+        }
+    }
+}
+
+fn process(number: i32) -> Option<ProcessId> {
+    ProcessId::of(u32::try_from(number).ok()?)
 }
 
 /// The processes that were started for an application and run.
