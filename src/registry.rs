@@ -2,7 +2,7 @@ use convoke_core::driver::Backends;
 use convoke_core::manager::Registry;
 
 /// Schemes whose backends are planned: a URL that names one is told so, instead of "unknown".
-const PLANNED: [&str; 4] = ["convoke", "local-inline", "mesos", "yarn"];
+const PLANNED: [&str; 3] = ["convoke", "local-inline", "yarn"];
 
 /// The backends that are compiled in, by the schemes of their master URLs; a scheme of your own can be added.
 ///
@@ -32,6 +32,10 @@ fn add(registry: &mut Registry) {
     for scheme in ["local", "local-cluster", "local-inline"] {
         registry.know(scheme, "local");
     }
+    #[cfg(feature = "mesos")]
+    convoke_mesos::register(registry);
+    #[cfg(not(feature = "mesos"))]
+    registry.know("mesos", "mesos");
 }
 
 #[cfg(test)]
@@ -42,11 +46,16 @@ mod tests {
     #[test]
     fn every_scheme_of_convoke_is_known() {
         let registry = registry();
-        for url in ["convoke://host:7077", "local-inline", "mesos://host:5050", "yarn"] {
+        for url in ["convoke://host:7077", "local-inline", "yarn"] {
             let error = registry.manager(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.advice().is_some(), "{error:?}");
         }
+        let mesos = registry.manager("mesos://host:5050");
+        assert_eq!(
+            mesos.err().map(|error| error.kind()),
+            (!cfg!(feature = "mesos")).then_some(ErrorKind::Unsupported)
+        );
         let unknown = registry.manager("spark://host").unwrap_err();
         assert!(format!("{unknown:#}").contains("known here"), "{unknown:?}");
     }

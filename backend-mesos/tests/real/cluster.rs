@@ -1,0 +1,143 @@
+//! A real Mesos for one test: a master and agents on loopback, gone with it.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+/// So many clusters at once; more would only slow each other down.
+static FREE: (Mutex<u32>, Condvar) = (Mutex::new(2), Condvar::new());
+
+pub(crate) struct Cluster {
+    child: Child,
+    folder: tempfile::TempDir,
+    pub(crate) address: String,
+}
+
+fn tool() -> Command {
+    let mut command = Command::new("python3");
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real-mesos/real_mesos.py"));
+    command
+}
+
+impl Cluster {
+    /// A master and so many agents of 4 cpus and 4 GiB, each a host of its own.
+    pub(crate) fn start(agents: u32) -> Cluster {
+        Cluster::with(agents, &[])
+    }
+
+    pub(crate) fn with(agents: u32, arguments: &[&str]) -> Cluster {
+        let mut free = FREE.0.lock().unwrap();
+        while *free == 0 {
+            free = FREE.1.wait(free).unwrap();
+        }
+        *free -= 1;
+        drop(free);
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = tool()
+            .args(["start", "--port", "0", "--hosts", "--die-with-parent", "--max-agent-pings", "3"])
+            .args(["--resources", "cpus:4;mem:4096;disk:4096", "--agents", &agents.to_string(), "--work-dir"])
+            .arg(folder.path())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line
+            .strip_prefix("READY http://")
+            .and_then(|rest| rest.split(' ').next())
+            .unwrap_or_else(|| panic!("the real Mesos did not start: {line:?}"))
+            .to_owned();
+        Cluster { child, folder, address }
+    }
+
+    /// `master kill`, `agent 0 pause` … as the tool's README lists them.
+    pub(crate) fn control(&self, line: &str) {
+        let mut socket = UnixStream::connect(self.folder.path().join("control.sock")).unwrap();
+        writeln!(socket, "{line}").unwrap();
+        let mut answer = String::new();
+        BufReader::new(socket).read_line(&mut answer).unwrap();
+        assert!(!answer.contains("\"error\""), "{line}: {answer}");
+    }
+
+    /// Which agent has this host name.
+    pub(crate) fn agent_of(host: &str) -> u32 {
+        host.rsplit('.').next().unwrap().parse::<u32>().unwrap() - 2
+    }
+
+    /// What the master itself says: an independent witness.
+    pub(crate) fn state(&self) -> serde_json::Value {
+        let output = Command::new("python3")
+            .args(["-c", "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"])
+            .arg(format!("http://{}/state", self.address))
+            .output()
+            .unwrap();
+        serde_json::from_slice(&output.stdout).expect("the master's state")
+    }
+
+    /// The frameworks that are there, by id, with how many tasks each has.
+    pub(crate) fn frameworks(&self) -> BTreeMap<String, usize> {
+        let state = self.state();
+        let frameworks = state["frameworks"].as_array().unwrap();
+        frameworks
+            .iter()
+            .map(|it| (it["id"].as_str().unwrap().to_owned(), it["tasks"].as_array().unwrap().len()))
+            .collect()
+    }
+
+    /// Makes an empty file in the folder of the only task there is.
+    pub(crate) fn touch_in_sandbox(&self, name: &str) {
+        let latest = |path: &Path| path.join("runs/latest").is_dir();
+        let mut folders = vec![self.folder.path().join("agents")];
+        while let Some(folder) = folders.pop() {
+            if latest(&folder) {
+                std::fs::write(folder.join("runs/latest").join(name), "").unwrap();
+                return;
+            }
+            let entries = std::fs::read_dir(&folder).unwrap().flatten();
+            folders
+                .extend(entries.filter(|it| it.file_type().is_ok_and(|it| it.is_dir())).map(|it| it.path()));
+        }
+        panic!("no task has a folder");
+    }
+
+    /// What an operator does to end a framework.
+    pub(crate) fn teardown(&self, framework: &str) {
+        self.post("/teardown", "application/x-www-form-urlencoded", &format!("frameworkId={framework}"));
+    }
+
+    /// What an operator does to empty an agent.
+    pub(crate) fn drain(&self, agent: &str) {
+        let call = serde_json::json!({"type": "DRAIN_AGENT", "drain_agent": {"agent_id": {"value": agent}}});
+        self.post("/api/v1", "application/json", &call.to_string());
+    }
+
+    fn post(&self, path: &str, kind: &str, body: &str) {
+        let script = "import sys, urllib.request as r\nr.urlopen(r.Request(sys.argv[1], sys.argv[2].encode(), {'Content-Type': sys.argv[3]}), timeout=5)";
+        let status = Command::new("python3")
+            .args(["-c", script, &format!("http://{}{path}", self.address), body, kind])
+            .status()
+            .unwrap();
+        assert!(status.success(), "{path} {body}");
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let pid = self.child.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let end = std::time::Instant::now() + Duration::from_secs(20);
+        while self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            if std::time::Instant::now() > end {
+                let _ = self.child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        *FREE.0.lock().unwrap() += 1;
+        FREE.1.notify_one();
+    }
+}
