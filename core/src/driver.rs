@@ -12,7 +12,7 @@ mod control;
 mod endpoint;
 mod events;
 mod handle;
-mod idle;
+pub mod jobs;
 mod launcher;
 mod run;
 mod service;
@@ -28,5 +28,5 @@ pub use crate::rpc::refusal::Refusal;
 pub use crate::state::executors::ExecutorPhase;
 
 fn default_task_plane() -> task_plane::MakeTaskPlane {
-    Box::new(|_| std::sync::Arc::new(idle::Idle::default()))
+    Box::new(|control| Ok(jobs::Tasks::new(control)?))
 }

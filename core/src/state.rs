@@ -4,3 +4,4 @@
 pub mod allocation;
 pub mod executors;
 pub mod supervision;
+pub mod tasks;

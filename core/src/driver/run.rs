@@ -163,7 +163,7 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
 
     let (profile, executors) = (settings.default_profile(), settings.executors);
     let control = Control::new(application, incarnation, settings, office, authority);
-    control.set_plane(make_plane(Arc::new(WeakControl(Arc::downgrade(&control)))));
+    control.set_plane(make_plane(Arc::new(WeakControl(Arc::downgrade(&control))))?);
 
     // Serve before the manager knows: an executor may call as soon as it is granted.
     let mut background = JoinSet::new();

@@ -33,6 +33,11 @@ pub struct JoinedExecutor {
 /// tasks which wait for executors that can't come up may say why.
 #[async_trait]
 pub trait TaskPlane: Debug + Send + Sync + 'static {
+    /// The tasks behind this plane, where they are this crate's own: what `Driver::submit` and its like lead to.
+    fn tasks(self: Arc<Self>) -> Option<Arc<super::jobs::Tasks>> {
+        None
+    }
+
     /// An executor is known and will attach soon.
     fn executor_joined(&self, executor: JoinedExecutor);
 
@@ -100,4 +105,8 @@ pub trait ExecutorControl: Debug + Send + Sync + 'static {
 }
 
 /// Makes the task plane of a driver, given what it may ask for.
-pub type MakeTaskPlane = Box<dyn FnOnce(Arc<dyn ExecutorControl>) -> Arc<dyn TaskPlane> + Send>;
+///
+/// # Errors
+/// What keeps the driver from starting: two task functions of one name, say.
+pub type MakeTaskPlane =
+    Box<dyn FnOnce(Arc<dyn ExecutorControl>) -> crate::Result<Arc<dyn TaskPlane>> + Send>;

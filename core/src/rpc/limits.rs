@@ -5,6 +5,10 @@ use std::time::Duration;
 /// The largest message either side takes on a stream. A batch is packed to about 1 MiB, and larger payloads never ride on
 /// a stream.
 pub const MESSAGE_BYTES: usize = 8 << 20;
+/// Arguments and values up to this ride on a task stream; larger ones are fetched and uploaded.
+pub const INLINE_BYTES: usize = 256 << 10;
+/// Bytes of one chunk of a fetch or an upload.
+pub const CHUNK_BYTES: usize = 256 << 10;
 /// Window of one stream. h2 ends a busy stream of tiny messages with small windows (see `docs/` on performance).
 pub const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 /// Window of one connection.

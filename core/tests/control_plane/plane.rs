@@ -32,7 +32,7 @@ impl TestPlane {
         let plane = self.clone();
         Box::new(move |control| {
             plane.0.lock().unwrap().control = Some(control);
-            Arc::new(plane)
+            Ok(Arc::new(plane) as _)
         })
     }
 
