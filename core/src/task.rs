@@ -22,7 +22,7 @@ pub mod registry;
 pub use broadcast::Broadcast;
 pub use command::{Command, CommandOutput};
 pub use context::TaskContext;
-pub use error::{Never, Permanent, TaskError, TaskErrorKind, TaskFailure};
+pub use error::{FailedTask, Never, Permanent, TaskError, TaskErrorKind, TaskFailure};
 pub use function::TaskFunction;
 
 /// What the expansion of `#[task]` uses; no part of the public API.
@@ -30,8 +30,8 @@ pub use function::TaskFunction;
 pub mod expansion {
     pub use super::error::probe;
     pub use super::function::{
-        AsyncRun, Code, Failure, Fallible, Registration, finish_fallible, finish_infallible, run_async, run_fallible,
-        run_infallible,
+        AsyncRun, Code, Failure, Fallible, Registration, finish_fallible, finish_infallible, run_async,
+        run_fallible, run_infallible,
     };
     pub use inventory;
 }

@@ -20,7 +20,7 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> Result<TokenS
     let (conditions, others): (Vec<&Attribute>, Vec<&Attribute>) =
         others.into_iter().partition(|attribute| attribute.path().is_ident("cfg"));
 
-    let types: Vec<&Type> = inputs.iter().copied().collect();
+    let types = inputs;
     let input = match types.as_slice() {
         [one] => quote!(#one),
         many => quote!((#(#many,)*)),
@@ -249,7 +249,10 @@ fn parameters(function: &ItemFn) -> Result<Parameters<'_>> {
                 ));
             }
             Type::ImplTrait(argument) => {
-                return Err(Error::new_spanned(argument, "a task can't be generic: name the argument's type"));
+                return Err(Error::new_spanned(
+                    argument,
+                    "a task can't be generic: name the argument's type",
+                ));
             }
             owned => {
                 if let Pat::Wild(_) | Pat::Ident(_) | Pat::Tuple(_) | Pat::TupleStruct(_) | Pat::Struct(_) =

@@ -7,8 +7,8 @@
 //!    ╚════════ one message of all that is ready ═════╝ outbox
 //! ```
 
-pub mod engine;
 mod carrier;
+pub mod engine;
 mod life;
 mod logging;
 pub mod outbox;

@@ -46,7 +46,10 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Broadcast<T> {
             return Ok(Arc::clone(&here.value));
         }
         let context = TaskContext::current().ok_or_else(|| {
-            Error::new(ErrorKind::InvalidRequest, "a broadcast value can be had in tasks and where it was made")
+            Error::new(
+                ErrorKind::InvalidRequest,
+                "a broadcast value can be had in tasks and where it was made",
+            )
         })?;
         let host = &context.attempt.host;
         let value = host.broadcasts().value(self.blob, || {

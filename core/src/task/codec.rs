@@ -20,7 +20,9 @@ pub fn encode_into<T: Serialize + ?Sized>(value: &T, into: &mut Vec<u8>) -> Resu
             Err(Error::new(ErrorKind::InvalidRequest, "the value can't be encoded")
                 .with("type", std::any::type_name::<T>())
                 .source(error)
-                .help("serde's flatten, untagged and internally tagged enums don't fit the encoding (postcard)"))
+                .help(
+                    "serde's flatten, untagged and internally tagged enums don't fit the encoding (postcard)",
+                ))
         }
     }
 }
@@ -48,9 +50,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     };
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),
-        Ok((_, rest)) => {
-            Err(broken("the encoding is longer than the value").with("bytes_left", rest.len()))
-        }
+        Ok((_, rest)) => Err(broken("the encoding is longer than the value").with("bytes_left", rest.len())),
         Err(error) => Err(broken("the bytes are no encoding of the type").source(error)),
     }
 }
@@ -74,10 +74,7 @@ mod tests {
         let mut bytes = encode(&value).unwrap();
         assert_eq!(decode::<(u64, String, Vec<f64>)>(&bytes).unwrap(), value);
         bytes.push(0);
-        assert_eq!(
-            decode::<(u64, String, Vec<f64>)>(&bytes).unwrap_err().kind(),
-            ErrorKind::Protocol
-        );
+        assert_eq!(decode::<(u64, String, Vec<f64>)>(&bytes).unwrap_err().kind(), ErrorKind::Protocol);
         assert!(decode::<String>(&[200]).is_err());
     }
 

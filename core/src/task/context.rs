@@ -45,7 +45,9 @@ pub(crate) trait Host: Send + Sync + 'static {
 impl TaskContext {
     pub(crate) fn new(task: TaskId, number: u32, function: &'static str, host: Arc<dyn Host>) -> TaskContext {
         let cancelled = AtomicBool::new(false);
-        TaskContext { attempt: Arc::new(Attempt { task, number, function, cancelled, told: Notify::new(), host }) }
+        TaskContext {
+            attempt: Arc::new(Attempt { task, number, function, cancelled, told: Notify::new(), host }),
+        }
     }
 
     /// The context of the task that this thread runs; `None` outside of tasks.

@@ -50,9 +50,35 @@ impl<E: fmt::Display> fmt::Display for Permanent<E> {
     }
 }
 
-/// A task failed for good. `E` is the error type of its function.
+/// A task failed for good. `E` is the error type of its function. One word large; its parts are read through it:
+/// `error.kind`, `error.attempts`.
 #[derive(Debug, Clone)]
-pub struct TaskError<E = Never> {
+pub struct TaskError<E = Never>(Box<FailedTask<E>>);
+
+impl<E> TaskError<E> {
+    /// How it failed.
+    #[must_use]
+    pub fn into_kind(self) -> TaskErrorKind<E> {
+        self.0.kind
+    }
+}
+
+impl<E> From<FailedTask<E>> for TaskError<E> {
+    fn from(failed: FailedTask<E>) -> TaskError<E> {
+        TaskError(Box::new(failed))
+    }
+}
+
+impl<E> std::ops::Deref for TaskError<E> {
+    type Target = FailedTask<E>;
+    fn deref(&self) -> &FailedTask<E> {
+        &self.0
+    }
+}
+
+/// The parts of a [`TaskError`].
+#[derive(Debug, Clone)]
+pub struct FailedTask<E = Never> {
     /// How.
     pub kind: TaskErrorKind<E>,
     /// Which task.
@@ -111,7 +137,9 @@ impl<E: fmt::Display> fmt::Display for TaskError<E> {
             TaskErrorKind::ExecutorDied(exit) => write!(f, "ended its executor: {exit}")?,
             TaskErrorKind::Lost(exit) => write!(f, "was lost too often, last: {exit}")?,
             TaskErrorKind::Undeliverable(error) => write!(f, "could not be run or read: {error}")?,
-            TaskErrorKind::SourcePanicked(message) => write!(f, "has no argument: its source panicked: {message}")?,
+            TaskErrorKind::SourcePanicked(message) => {
+                write!(f, "has no argument: its source panicked: {message}")?
+            }
             TaskErrorKind::DriverClosed => f.write_str("did not end before its driver was closed")?,
         }
         match (self.attempts, self.executor) {

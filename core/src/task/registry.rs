@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn duplicates_name_both_places() {
-        let twice = [registration("a::f", "a.rs:1"), registration("b::g", "b.rs:1"), registration("a::f", "c.rs:9")];
+        let twice =
+            [registration("a::f", "a.rs:1"), registration("b::g", "b.rs:1"), registration("a::f", "c.rs:9")];
         let error = Registry::collect(twice.into_iter()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         assert!(error.to_string().contains("a.rs:1") && error.to_string().contains("c.rs:9"), "{error}");
@@ -132,8 +133,10 @@ mod tests {
 
     #[test]
     fn a_difference_is_named() {
-        let ours = Registry::collect([registration("a::f", ""), registration("b::g", "")].into_iter()).unwrap();
-        let theirs = Registry::collect([registration("a::f", ""), registration("c::h", "")].into_iter()).unwrap();
+        let ours =
+            Registry::collect([registration("a::f", ""), registration("b::g", "")].into_iter()).unwrap();
+        let theirs =
+            Registry::collect([registration("a::f", ""), registration("c::h", "")].into_iter()).unwrap();
         let names: Vec<String> = theirs.names().map(str::to_owned).collect();
         ours.check_same(&ours.digest().0, &[]).unwrap();
         let error = ours.check_same(&theirs.digest().0, &names).unwrap_err();

@@ -41,7 +41,16 @@ enum Part {
 
 impl Putter {
     pub(super) fn new(tasks: Arc<Tasks>, sink: Arc<Sink>, job: JobId, function: u32) -> Putter {
-        Putter { tasks, sink, job, function, refusal: None, position: 0, encoded: Vec::new(), chunk: Vec::new() }
+        Putter {
+            tasks,
+            sink,
+            job,
+            function,
+            refusal: None,
+            position: 0,
+            encoded: Vec::new(),
+            chunk: Vec::new(),
+        }
     }
 
     /// Makes all tasks fail with this error.

@@ -200,7 +200,7 @@ impl<F: TaskFunction> Unordered<F> {
     }
 
     /// Blocks the thread for the next result. Not within an async runtime.
-    pub fn wait_next(&mut self) -> Option<(u64, Result<F::Output, TaskError<F::Error>>)> {
+    pub fn wait_next(&mut self) -> Option<<Unordered<F> as futures_core::Stream>::Item> {
         block_on(self.next())
     }
 
@@ -232,7 +232,10 @@ impl<F: TaskFunction> Unordered<F> {
         }))
     }
 
-    fn poll_batch(&mut self, context: &mut Context<'_>) -> Poll<Option<Vec<(u64, Outcome<F>)>>> {
+    fn poll_batch(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Vec<<Unordered<F> as futures_core::Stream>::Item>>> {
         let items = if self.early.is_empty() {
             std::task::ready!(self.results.poll_items(context))
         } else {

@@ -52,7 +52,6 @@ pub(super) struct Attached {
     pub(super) forget: Vec<u64>,
 }
 
-
 /// What one turn of the core asks for, done without its lock.
 #[derive(Default)]
 pub(super) struct Afterwards {
@@ -111,7 +110,11 @@ impl Tasks {
         Arc::new(tasks)
     }
 
-    fn unstarted(control: Arc<dyn ExecutorControl>, settings: Settings, registry: &'static Registry) -> Tasks {
+    fn unstarted(
+        control: Arc<dyn ExecutorControl>,
+        settings: Settings,
+        registry: &'static Registry,
+    ) -> Tasks {
         let core = Core {
             scheduler: Scheduler::new(settings),
             streams: HashMap::default(),
@@ -199,7 +202,14 @@ impl Tasks {
     }
 
     /// Gives tasks of consecutive positions to the scheduler.
-    pub(super) fn submit(&self, sink: &JobData, job: JobId, function: u32, first: u64, arguments: Vec<Arguments>) {
+    pub(super) fn submit(
+        &self,
+        sink: &JobData,
+        job: JobId,
+        function: u32,
+        first: u64,
+        arguments: Vec<Arguments>,
+    ) {
         let count = arguments.len();
         self.turn(|core, out, afterwards| {
             for (position, arguments) in (first..).zip(arguments) {
@@ -208,7 +218,8 @@ impl Tasks {
                     Arguments::Blob { blob, .. } => Some(blob),
                 };
                 if core.scheduler.submit(job, position, function, arguments).is_none() {
-                    let why = if core.closed { TaskErrorKind::DriverClosed } else { TaskErrorKind::Cancelled };
+                    let why =
+                        if core.closed { TaskErrorKind::DriverClosed } else { TaskErrorKind::Cancelled };
                     afterwards.batch(Arc::clone(sink)).failures.push(RawFailure {
                         task: TaskId(0),
                         position,
@@ -345,7 +356,8 @@ impl TaskPlane for Tasks {
         blob: u64,
         offset: u64,
     ) -> Result<Stream<Result<v1::Chunk, Status>>, Status> {
-        let bytes = self.blobs.find(blob).ok_or_else(|| Status::not_found(format!("there is no blob {blob}")))?;
+        let bytes =
+            self.blobs.find(blob).ok_or_else(|| Status::not_found(format!("there is no blob {blob}")))?;
         let total = bytes.len() as u64;
         if offset > total {
             return Err(Status::out_of_range(format!("blob {blob} has {total} bytes")));

@@ -11,7 +11,7 @@ use super::plane::Tasks;
 use super::sink::{Batch, Flow, RawFailure, RawKind, Sink};
 use crate::ids::JobId;
 use crate::task::codec;
-use crate::task::{TaskError, TaskErrorKind, TaskFunction};
+use crate::task::{FailedTask, TaskError, TaskErrorKind, TaskFunction};
 
 pub(super) type Outcome<F> =
     std::result::Result<<F as TaskFunction>::Output, TaskError<<F as TaskFunction>::Error>>;
@@ -108,7 +108,8 @@ impl<F: TaskFunction> Results<F> {
 
     pub(super) fn give_back(&mut self) {
         if self.taken > 0 {
-            let flow = self.sink.consumed(std::mem::take(&mut self.taken), std::mem::take(&mut self.taken_bytes));
+            let flow =
+                self.sink.consumed(std::mem::take(&mut self.taken), std::mem::take(&mut self.taken_bytes));
             if flow == Flow::Resume {
                 self.tasks.pause(&self.sink, false);
             }
@@ -156,7 +157,11 @@ impl<F: TaskFunction> Results<F> {
         for (position, end) in batch.positions.iter().zip(&batch.ends) {
             let outcome = self.value(*position, &values[start..*end]);
             start = *end;
-            self.ready.push_back(Item { position: *position, outcome, bytes: each_bytes + std::mem::take(&mut odd_bytes) });
+            self.ready.push_back(Item {
+                position: *position,
+                outcome,
+                bytes: each_bytes + std::mem::take(&mut odd_bytes),
+            });
         }
         for (position, value) in &batch.large {
             let outcome = self.value(*position, value);
@@ -169,13 +174,16 @@ impl<F: TaskFunction> Results<F> {
     }
 
     fn value(&self, position: u64, value: &[u8]) -> Outcome<F> {
-        codec::decode(value).map_err(|error| TaskError {
-            kind: TaskErrorKind::Undeliverable(error),
-            task: crate::ids::TaskId(0),
-            position,
-            attempts: 1,
-            executor: None,
-            log_tail: bytes::Bytes::new(),
+        codec::decode(value).map_err(|error| {
+            FailedTask {
+                kind: TaskErrorKind::Undeliverable(error),
+                task: crate::ids::TaskId(0),
+                position,
+                attempts: 1,
+                executor: None,
+                log_tail: bytes::Bytes::new(),
+            }
+            .into()
         })
     }
 
@@ -204,7 +212,7 @@ fn error<F: TaskFunction>(raw: RawFailure) -> TaskError<F::Error> {
         },
     };
     let RawFailure { task, position, attempts, executor, log_tail, .. } = raw;
-    TaskError { kind, task, position, attempts, executor, log_tail }
+    FailedTask { kind, task, position, attempts, executor, log_tail }.into()
 }
 
 impl<F: TaskFunction> Drop for Results<F> {

@@ -295,7 +295,8 @@ impl Inside {
         }
         let outstanding = self.submitted - self.over;
         let mut room = self.window.saturating_sub(self.submitted - self.consumed);
-        if let Some(average) = self.submitted_bytes.checked_div(self.submitted).filter(|average| *average > 0) {
+        if let Some(average) = self.submitted_bytes.checked_div(self.submitted).filter(|average| *average > 0)
+        {
             let by_bytes = (MOST_ARGUMENT_BYTES / average).max(1).saturating_sub(outstanding);
             room = room.min(by_bytes);
         }

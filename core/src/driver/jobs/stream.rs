@@ -37,8 +37,12 @@ impl ExecutorStream {
         inbound: Inbound,
     ) -> Result<ExecutorStream> {
         tasks.registry.check_same(&hello.functions, &hello.function_names)?;
-        let held: Vec<_> =
-            hello.held_tasks.iter().zip(&hello.held_attempts).map(|(task, attempt)| (TaskId(*task), *attempt)).collect();
+        let held: Vec<_> = hello
+            .held_tasks
+            .iter()
+            .zip(&hello.held_attempts)
+            .map(|(task, attempt)| (TaskId(*task), *attempt))
+            .collect();
         let stream = tasks.turn(|core, out, _| {
             if core.closed || !core.scheduler.executor_attached(clock::now(), executor, &held, out) {
                 return Err(Error::new(ErrorKind::Stale, "this executor doesn't count any more")
@@ -64,7 +68,8 @@ impl ExecutorStream {
         let mut payload = Vec::new();
         let mut limited = false;
         let present = self.tasks.turn(|core, out, _| {
-            let attached = core.streams.get_mut(&self.executor).filter(|attached| attached.stream == self.stream);
+            let attached =
+                core.streams.get_mut(&self.executor).filter(|attached| attached.stream == self.stream);
             let Some(attached) = attached else { return false };
             message.forget_blobs = std::mem::take(&mut attached.forget);
             let orders = core.scheduler.dispatch(clock::now(), self.executor, out, &mut |dispatch| {
@@ -120,7 +125,8 @@ fn pack(batch: &mut v1::TaskBatch, payload: &mut Vec<u8>, dispatch: &Dispatch<'_
     batch.tasks.push(dispatch.task.0);
     batch.attempts.push(dispatch.attempt);
     batch.functions.push(dispatch.function);
-    let limit = dispatch.time_limit.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1));
+    let limit =
+        dispatch.time_limit.map_or(0, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1));
     batch.time_limits_ms.push(limit);
 }
 

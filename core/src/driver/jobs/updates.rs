@@ -12,9 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ExecutorId, TaskId};
 use crate::rpc::v1::{Ending as Told, TaskUpdates};
 use crate::state::tasks::{Ending, Verdict};
+use crate::task::TaskErrorKind;
 use crate::task::codec;
 use crate::task::error::Report;
-use crate::task::TaskErrorKind;
 
 impl Tasks {
     /// Takes in one message.
@@ -30,9 +30,14 @@ impl Tasks {
             }
             let now = clock::now();
             for progress in &updates.progress {
-                core.scheduler.with_running(executor, TaskId(progress.task), progress.attempt, |sink, position| {
-                    sink.note_progress(position, progress.fraction, progress.message.clone());
-                });
+                core.scheduler.with_running(
+                    executor,
+                    TaskId(progress.task),
+                    progress.attempt,
+                    |sink, position| {
+                        sink.note_progress(position, progress.fraction, progress.message.clone());
+                    },
+                );
             }
             for (task, attempt) in updates.returned_tasks.iter().zip(&updates.returned_attempts) {
                 core.scheduler.attempt_returned(executor, TaskId(*task), *attempt);
@@ -104,7 +109,8 @@ impl Tasks {
             if let Some(value) = uploaded {
                 batch.large.push((position, value));
             } else {
-                let timed_out = || (RawKind::Other(TaskErrorKind::TimedOut(limit.unwrap_or_default())), Bytes::new());
+                let timed_out =
+                    || (RawKind::Other(TaskErrorKind::TimedOut(limit.unwrap_or_default())), Bytes::new());
                 let (kind, log_tail) = failure.unwrap_or_else(timed_out);
                 let executor = Some(executor);
                 batch.failures.push(RawFailure { task, position, attempts, executor, log_tail, kind });
@@ -127,7 +133,11 @@ fn check(updates: &TaskUpdates) -> Result<()> {
         && fits(updates.endings.len())
         && total == updates.payload.len() as u64
         && updates.returned_tasks.len() == updates.returned_attempts.len();
-    if whole { Ok(()) } else { Err(Error::new(ErrorKind::Protocol, "a message of updates contradicts itself")) }
+    if whole {
+        Ok(())
+    } else {
+        Err(Error::new(ErrorKind::Protocol, "a message of updates contradicts itself"))
+    }
 }
 
 /// A failed attempt's kind, its executor's log, and whether trying again is vain.

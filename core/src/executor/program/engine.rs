@@ -380,7 +380,9 @@ impl Inside {
                 .thread_name("convoke-async")
                 .enable_all()
                 .build();
-            runtime.inspect_err(|error| tracing::error!(%error, "can't start the runtime of async tasks")).ok()
+            runtime
+                .inspect_err(|error| tracing::error!(%error, "can't start the runtime of async tasks"))
+                .ok()
         };
         self.runtime.get_or_init(start).as_ref()
     }

@@ -23,7 +23,8 @@ const MOST_SHARE: usize = 64;
 pub(super) fn run(inside: &Arc<Inside>, number: usize) {
     panics::watch();
     let host: Arc<dyn Host> = Arc::clone(inside) as Arc<dyn Host>;
-    let mut mine = Mine { inside, number, context: TaskContext::new(TaskId(0), 0, "", Arc::clone(&host)), host };
+    let mut mine =
+        Mine { inside, number, context: TaskContext::new(TaskId(0), 0, "", Arc::clone(&host)), host };
     let mut output = Vec::new();
     while let Some(first) = mine.next_of_all() {
         let mut next = Some(first);
@@ -61,7 +62,8 @@ impl Mine<'_> {
     fn next_of_share(&mut self) -> (Option<Ended>, Option<Queued>) {
         let mut slot = lock(&self.inside.slots[self.number]);
         let cancelled = self.context.is_cancelled();
-        let ended = slot.running.take().map(|Running { since, timed_out, .. }| Ended { since, timed_out, cancelled });
+        let ended =
+            slot.running.take().map(|Running { since, timed_out, .. }| Ended { since, timed_out, cancelled });
         let next = slot.queue.pop_front();
         if let Some(queued) = &next {
             slot.running = Some(self.begin(queued));
@@ -183,7 +185,8 @@ fn run_one(inside: &Inside, queued: &Queued, context: &TaskContext, output: &mut
             let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
             let (message, location) = panics::take();
             output.clear();
-            let report = Report { message, location, error: Vec::new(), permanent: false, log_tail: Vec::new() };
+            let report =
+                Report { message, location, error: Vec::new(), permanent: false, log_tail: Vec::new() };
             encode_report(&report, output);
             Ending::Panicked
         }
@@ -222,9 +225,15 @@ fn tell(inside: &Inside, queued: &Queued, ended: &Ended, ending: Ending, output:
 
 fn unrunnable(error: Error, output: &mut Vec<u8>) -> Ending {
     output.clear();
-    let permanent = matches!(error.kind(), ErrorKind::Protocol | ErrorKind::InvalidRequest | ErrorKind::NotFound);
-    let report =
-        Report { message: format!("{error:#}"), location: String::new(), error: Vec::new(), permanent, log_tail: Vec::new() };
+    let permanent =
+        matches!(error.kind(), ErrorKind::Protocol | ErrorKind::InvalidRequest | ErrorKind::NotFound);
+    let report = Report {
+        message: format!("{error:#}"),
+        location: String::new(),
+        error: Vec::new(),
+        permanent,
+        log_tail: Vec::new(),
+    };
     encode_report(&report, output);
     Ending::Unrunnable
 }

@@ -48,9 +48,7 @@ pub(super) async fn serve(
         let ended = match connected {
             Ok(client) => {
                 let first = attached.take();
-                let worked = || {
-                    first.map_or(Ok(()), |attached| attached())
-                };
+                let worked = || first.map_or(Ok(()), |attached| attached());
                 one_stream(setup, client, &engine, &mut wish, worked, &mut tries).await
             }
             Err(error) => Err(error),

@@ -148,11 +148,7 @@ impl<J: Clone> Scheduler<J> {
         let mut back = Vec::new();
         while let Some(task) = next {
             next = self.tasks.next(task);
-            departed.push(Departed {
-                task: self.tasks.id(task),
-                attempt: self.tasks[task].attempt,
-                crowded,
-            });
+            departed.push(Departed { task: self.tasks.id(task), attempt: self.tasks[task].attempt, crowded });
             back.push(task);
         }
         let overdue = std::mem::take(&mut self.executors[index as usize].overdue);
@@ -182,11 +178,18 @@ impl<J: Clone> Scheduler<J> {
     }
 
     /// Why it is gone: the attempts that it held are counted by whose blame that was (D4).
-    pub fn executor_lost(&mut self, now: Moment, executor: ExecutorId, exit: &Exit, out: &mut Vec<Command<J>>) {
+    pub fn executor_lost(
+        &mut self,
+        now: Moment,
+        executor: ExecutorId,
+        exit: &Exit,
+        out: &mut Vec<Command<J>>,
+    ) {
         self.executor_gone(executor, out);
         let mut pools = Vec::new();
         for lost in self.departed.remove(&executor).unwrap_or_default() {
-            let Some(index) = self.tasks.find(lost.task).filter(|&index| self.tasks[index].attempt >= lost.attempt)
+            let Some(index) =
+                self.tasks.find(lost.task).filter(|&index| self.tasks[index].attempt >= lost.attempt)
             else {
                 continue;
             };

@@ -50,7 +50,8 @@ impl<J: Clone> Scheduler<J> {
                 continue;
             }
             ahead = true;
-            let patience = self.settings.stuck_after.max(Duration::from_nanos((executor.average_ns * 4.0) as u64));
+            let patience =
+                self.settings.stuck_after.max(Duration::from_nanos((executor.average_ns * 4.0) as u64));
             if executor.recall == Recall::None
                 && executor.usable()
                 && now.since(executor.last_progress) >= patience

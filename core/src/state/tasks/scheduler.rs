@@ -130,7 +130,13 @@ impl<J: Clone> Scheduler<J> {
     /// Adds a task. `None` where the job is over.
     ///
     /// Executors are woken by [`Scheduler::submitted`], once for any number of tasks.
-    pub fn submit(&mut self, job: JobId, position: u64, function: u32, arguments: Arguments) -> Option<TaskId> {
+    pub fn submit(
+        &mut self,
+        job: JobId,
+        position: u64,
+        function: u32,
+        arguments: Arguments,
+    ) -> Option<TaskId> {
         let job = self.job_index(job)?;
         let index = self.tasks.insert(job, position, function, arguments);
         self.jobs[job as usize].outstanding += 1;
@@ -337,7 +343,9 @@ impl<J: Clone> Scheduler<J> {
             if !std::mem::replace(&mut executor.listed_idle, true) {
                 pool.idle.push_back(index);
             }
-        } else if executor.wants(&self.settings.credits) && !std::mem::replace(&mut executor.listed_roomy, true) {
+        } else if executor.wants(&self.settings.credits)
+            && !std::mem::replace(&mut executor.listed_roomy, true)
+        {
             pool.roomy.push_back(index);
         }
     }
