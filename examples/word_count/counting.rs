@@ -11,7 +11,7 @@ const READ_BYTES: usize = 1 << 20;
 
 /// Counts the words that begin in the piece. The last of them may end behind it.
 #[convoke::task]
-pub(crate) fn count(piece: Piece) -> Result<HashMap<String, u64>, String> {
+pub(crate) fn count_words(piece: Piece) -> Result<HashMap<String, u64>, String> {
     count_piece(&piece).map_err(|error| format!("{}: {error}", piece.path))
 }
 

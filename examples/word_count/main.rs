@@ -22,7 +22,7 @@ use convoke::driver::Driver;
 use convoke::manager::Outcome;
 
 use arguments::Arguments;
-use counting::count;
+use counting::count_words;
 
 /// How long the first executor may take until somebody should be told why.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -95,7 +95,7 @@ async fn interrupted() {
 
 async fn count_all(driver: &Driver, found: &files::Found) -> convoke::Result<HashMap<String, u64>> {
     let progress = report::Progress::new(found.bytes);
-    let mut results = driver.map(count, found.pieces.clone()).unordered();
+    let mut results = driver.map(count_words, found.pieces.clone()).unordered();
     let mut totals = HashMap::new();
     while let Some((index, result)) = results.next().await {
         let piece = usize::try_from(index).ok().and_then(|index| found.pieces.get(index));
