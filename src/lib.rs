@@ -7,11 +7,11 @@
 //! | --- | --- | --- |
 //! | `local[n]`, `local[*]` | one child process of this machine with n slots | `local` (default) |
 //! | `local-cluster[nodes,cpus,memory]` | any number of child processes on simulated nodes | `local` (default) |
+//! | `local-inline` | in this process, for debuggers | `local` (default) |
 //! | `mesos://host:port[,host:port…]` | tasks of an Apache Mesos cluster | `mesos` |
 //!
-//! `local-inline` (in this process, for debuggers), convoke's own standalone master (`convoke://host:port`) and YARN are
-//! planned. A manager of your own plugs in as ours do: implement [`manager::Provisioner`], wrap it in [`manager::Managed`],
-//! and register its scheme.
+//! convoke's own standalone master (`convoke://host:port`) and YARN are planned. A manager of your own plugs in as ours do:
+//! implement [`manager::Provisioner`], wrap it in [`manager::Managed`], and register its scheme.
 //!
 //! ```
 //! let error = convoke::registry().manager("yarn").unwrap_err();

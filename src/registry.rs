@@ -2,7 +2,7 @@ use convoke_core::driver::Backends;
 use convoke_core::manager::Registry;
 
 /// Schemes whose backends are planned: a URL that names one is told so, instead of "unknown".
-const PLANNED: [&str; 3] = ["convoke", "local-inline", "yarn"];
+const PLANNED: [&str; 2] = ["convoke", "yarn"];
 
 /// The backends that are compiled in, by the schemes of their master URLs; a scheme of your own can be added.
 ///
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn every_scheme_of_convoke_is_known() {
         let registry = registry();
-        for url in ["convoke://host:7077", "local-inline", "yarn"] {
+        for url in ["convoke://host:7077", "yarn"] {
             let error = registry.manager(url).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.advice().is_some(), "{error:?}");
