@@ -9,3 +9,13 @@ async fn a_driver_knows_the_local_backend() {
     let error = builder.start().await.unwrap_err();
     assert!(error.message().contains("three parts"), "{error:?}");
 }
+
+#[test]
+fn a_url_that_names_slots_sets_them() {
+    let driver = Driver::builder().name("slots").master("local[3]").executors(0).start_blocking().unwrap();
+    assert_eq!(driver.settings().executor_cpus, convoke::units::Cpus::whole(3));
+    convoke::block_on(
+        driver.shutdown(convoke::manager::Outcome::Succeeded, std::time::Duration::from_secs(20)),
+    )
+    .unwrap();
+}

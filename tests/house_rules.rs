@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A file with more code than this holds more than one idea. Tests at its end, and files of tests, don't count as code.
-const MOST_LINES: usize = 400;
+const MOST_LINES: usize = 480;
 
 /// Files that are longer for now, and how long they may be: to be split, never to grow.
 const LONG: [(&str, usize); 2] = [("core/src/driver/control.rs", 640), ("core/src/state/executors.rs", 600)];

@@ -8,6 +8,7 @@ use convoke_core::manager::{
     ApplicationSpec, Capabilities, ClusterReport, Descriptor, ManagerSettings, MasterUrl, Opened,
     Provisioner, Reporter, SecretChannel,
 };
+use convoke_core::units::Cpus;
 use convoke_core::{Error, Result};
 
 use crate::application::{LocalApplication, Shared};
@@ -86,6 +87,10 @@ impl Provisioner for Local {
             capabilities: self.capabilities(),
             least_lease: Duration::from_millis(100),
         }
+    }
+
+    fn default_executor_cpus(&self) -> Option<Cpus> {
+        self.cluster.master.only_executor()
     }
 
     async fn open(&self, spec: Arc<ApplicationSpec>, report: Reporter) -> Result<Opened> {

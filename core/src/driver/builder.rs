@@ -326,6 +326,12 @@ impl DriverBuilder {
             Some(manager) => manager,
             None => self.registry.manager_with(&settings.master_or_local(), &self.manager_settings)?,
         };
+        // A default that was left alone gives way to what the master URL says: `local[4]` runs four tasks at once.
+        if settings.executor_cpus == DriverSettings::default().executor_cpus
+            && let Some(cpus) = manager.default_executor_cpus()
+        {
+            settings.executor_cpus = cpus;
+        }
         let make_plane = self.make_plane.unwrap_or_else(super::default_task_plane);
         Ok(run::Setup {
             settings,

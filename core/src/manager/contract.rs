@@ -11,6 +11,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::ids::{ApplicationId, ExecutorId, Name, ProfileId};
 use crate::resource::Resources;
+use crate::units::Cpus;
 
 /// A cluster manager as a driver sees it: it registers applications and can say what it is.
 ///
@@ -39,6 +40,12 @@ pub trait ClusterManager: Debug + Send + Sync + 'static {
 
     /// The seam for drivers that the manager runs itself (cluster mode); `Some` is the claim.
     fn drivers(&self) -> Option<&dyn DriverHost> {
+        None
+    }
+
+    /// The processors of an executor whose application doesn't say: `Some` where the master URL does (`local[4]` is one
+    /// executor of 4). No I/O.
+    fn default_executor_cpus(&self) -> Option<Cpus> {
         None
     }
 

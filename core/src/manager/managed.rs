@@ -94,6 +94,10 @@ impl<P: Provisioner> ClusterManager for Managed<P> {
         self.provisioner.drivers()
     }
 
+    fn default_executor_cpus(&self) -> Option<crate::units::Cpus> {
+        self.provisioner.default_executor_cpus()
+    }
+
     async fn cluster(&self) -> Result<ClusterReport> {
         self.provisioner.cluster().await
     }

@@ -11,6 +11,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::ids::{ExecutorId, Name};
 use crate::resource::ResourceProfile;
+use crate::units::Cpus;
 
 /// What most backends write: start these, stop those. [`Managed`](super::Managed) makes a
 /// [`ClusterManager`](super::ClusterManager) of it.
@@ -33,6 +34,12 @@ pub trait Provisioner: Debug + Send + Sync + 'static {
 
     /// The seam for drivers that the manager runs itself (cluster mode); `Some` is the claim.
     fn drivers(&self) -> Option<&dyn DriverHost> {
+        None
+    }
+
+    /// The processors of an executor whose application doesn't say: see
+    /// [`ClusterManager::default_executor_cpus`](super::ClusterManager::default_executor_cpus).
+    fn default_executor_cpus(&self) -> Option<Cpus> {
         None
     }
 
