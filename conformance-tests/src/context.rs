@@ -7,9 +7,11 @@ use convoke_core::resource::ResourceProfile;
 use convoke_core::secret::Digest;
 use convoke_core::{Error, Result};
 
+use crate::application::{Inner, Setup};
 use crate::deadlines::{DeadlineName, Deadlines};
-use crate::driven::{Driven, Inner, Setup};
+use crate::driven::Driven;
 use crate::harness::{Environment, Guard, Harness, Hooks, Room, Sizes};
+use crate::service::Service;
 use crate::timeline::Timeline;
 use crate::verdict::Finding;
 use crate::wait::{self, Pulse};
@@ -32,6 +34,7 @@ struct Parts {
     pulse: Pulse,
     applications: Arc<Mutex<Vec<Arc<Inner>>>>,
     bootstrap: Bootstrap,
+    service: Service,
     dispatching: tokio::task::JoinHandle<()>,
 }
 
@@ -55,8 +58,15 @@ impl Context {
         let witness = Arc::new(
             Witness::listen(&harness.reached_at(), &token, pulse.clone(), timeline.clone(), news).await?,
         );
-        let Environment { manager, hooks, room, guard } = harness.environment().await?;
         let applications = Arc::new(Mutex::new(Vec::new()));
+        let service = Service::start(
+            &harness.reached_at(),
+            Arc::downgrade(&applications),
+            timeline.clone(),
+            pulse.clone(),
+        )
+        .await?;
+        let Environment { manager, hooks, room, guard } = harness.environment().await?;
         let dispatching = tokio::spawn(dispatch(
             heard,
             Arc::downgrade(&applications),
@@ -76,6 +86,7 @@ impl Context {
             pulse,
             applications,
             bootstrap,
+            service,
             dispatching,
         })))
     }
@@ -124,6 +135,11 @@ impl Context {
 
     pub(crate) fn pulse(&self) -> &Pulse {
         &self.0.pulse
+    }
+
+    /// Where supervisors join.
+    pub(crate) fn driver_address(&self) -> &str {
+        &self.0.service.address
     }
 
     pub(crate) fn bootstrap(&self) -> Bootstrap {

@@ -39,17 +39,17 @@ macro_rules! deadlines {
 
 deadlines! {
     /// `register` answers within this.
-    Register, "register", 5_000;
+    Register, "register", 30_000;
     /// With room, a wish is met within this: executors granted, launched and connected.
-    Settle, "settle", 15_000;
+    Settle, "settle", 30_000;
     /// What must not happen is watched for this long.
     Quiet, "quiet", 1_000;
     /// `explain` tells the truth within this of the wish.
     Explain, "explain", 2_000;
     /// An end that was seen by the kit is an event within this.
-    Exit, "exit", 10_000;
+    Exit, "exit", 20_000;
     /// `unregister` is given this.
-    Unregister, "unregister", 10_000;
+    Unregister, "unregister", 20_000;
     /// The grace of the releases that the kit asks for.
     Grace, "grace", 1_500;
     /// A launch that fails is reported within this.
@@ -61,7 +61,7 @@ deadlines! {
     /// What a manager or a node needs to notice a fault, and to be back.
     Fault, "fault", 30_000;
     /// The longest that one case may take.
-    Case, "case", 60_000;
+    Case, "case", 120_000;
 }
 
 /// The deadlines of a run: a default for each, and what the harness or the command line set.

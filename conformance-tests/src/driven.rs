@@ -1,134 +1,24 @@
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use convoke_core::clock;
-use convoke_core::ids::{ApplicationId, ExecutorId, Name};
+use convoke_core::ids::{ApplicationId, ExecutorId};
 use convoke_core::manager::{
-    Application, ApplicationSpec, ExecutorPolicy, Exit, ExitCause, Generation, Heard, Outcome, Registration,
-    Release, ReleaseAnswer, Shortfall, Target, Then,
+    Application, Exit, ExitCause, Generation, Outcome, Registration, Release, ReleaseAnswer, Shortfall,
+    Target, Then,
 };
-use convoke_core::units::{HostPort, format_duration};
+use convoke_core::rpc::v1;
+use convoke_core::rpc::v1::supervisor_order::Order;
+use convoke_core::units::format_duration;
 use convoke_core::{Error, Result};
+use tokio::sync::mpsc;
 
+use crate::application::{Inner, lock};
 use crate::context::Context;
 use crate::deadlines::DeadlineName;
-use crate::launcher::{KitLauncher, Tweak};
 use crate::probe::wire::{Found, FromProbe, ToProbe};
-use crate::timeline::Timeline;
 use crate::verdict::Finding;
 use crate::view::{View, line};
-use crate::witness::News;
-
-/// What of an application differs from the kit's usual.
-#[derive(Clone, Default)]
-pub struct Setup {
-    /// Its name.
-    pub name: Option<String>,
-    /// Its lease; the deadline `lease` else.
-    pub lease: Option<Duration>,
-    /// Its hard cap of executors.
-    pub max_executors: Option<u32>,
-    /// How its executors are replaced and given up.
-    pub policy: Option<ExecutorPolicy>,
-    /// Options for the backend.
-    pub options: BTreeMap<String, String>,
-    /// Its driver doesn't say that executors joined, as if they never had.
-    pub deaf: bool,
-    /// Changes the command of each executor.
-    pub tweak: Option<Tweak>,
-}
-
-impl fmt::Debug for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-/// An application of the kit's before and after its registration.
-#[derive(Debug)]
-pub struct Inner {
-    id: ApplicationId,
-    name: Name,
-    setup: Setup,
-    handle: Mutex<Option<Arc<dyn Application>>>,
-    view: Mutex<View>,
-    timeline: Arc<Timeline>,
-}
-
-impl Inner {
-    pub(crate) fn new(context: &Context, setup: Setup) -> Result<Arc<Inner>> {
-        let name = Name::new(setup.name.as_deref().unwrap_or("conformance"))?;
-        Ok(Arc::new(Inner {
-            id: ApplicationId::generate(&name)?,
-            name,
-            setup,
-            handle: Mutex::new(None),
-            view: Mutex::default(),
-            timeline: context.timeline().clone(),
-        }))
-    }
-
-    pub(crate) fn specification(&self, context: &Context) -> Result<ApplicationSpec> {
-        let lease = self.setup.lease.unwrap_or_else(|| {
-            context.deadline(DeadlineName::Lease).max(context.manager().describe().least_lease)
-        });
-        let address: HostPort = context.witness().address().parse()?;
-        let launcher = KitLauncher {
-            token: context.witness().token().to_owned(),
-            kit: context.witness().address().to_owned(),
-            application: self.id.clone(),
-            lease,
-            tweak: self.setup.tweak.clone(),
-        };
-        let mut spec = ApplicationSpec::builder(self.id.clone(), self.name.clone(), Arc::new(launcher))
-            .lease(lease)
-            .driver(vec![address])
-            .bootstrap(context.bootstrap())
-            .options(self.setup.options.clone());
-        if let Some(most) = self.setup.max_executors {
-            spec = spec.max_executors(most);
-        }
-        if let Some(policy) = &self.setup.policy {
-            spec = spec.policy(policy.clone());
-        }
-        spec.build()
-    }
-
-    pub(crate) fn id(&self) -> &ApplicationId {
-        &self.id
-    }
-
-    fn handle(&self) -> Option<Arc<dyn Application>> {
-        lock(&self.handle).clone()
-    }
-
-    /// Passes on what the witness saw; answers an executor that the subject doesn't want.
-    pub(crate) fn hear(&self, news: &News) -> Option<ExecutorId> {
-        let handle = self.handle()?;
-        let (executor, heard) = match news {
-            News::Called(_, executor) if self.setup.deaf => {
-                self.timeline.note(format!("the deaf driver of {} hears nothing of {executor:?}", self.id));
-                return None;
-            }
-            News::Called(_, executor) => (*executor, Heard::Joined),
-            News::HungUp(_, executor) => (*executor, Heard::HungUp),
-        };
-        let wanted = handle.heard(executor, heard.clone());
-        self.timeline
-            .note(format!("heard({executor:?}, {heard:?}): {}", if wanted { "ours" } else { "not ours" }));
-        (!wanted && matches!(news, News::Called(..))).then_some(executor)
-    }
-
-    /// Ends the application as well as it can, at the end of a case.
-    pub(crate) async fn end(&self, deadline: Duration) {
-        let Some(handle) = lock(&self.handle).take() else { return };
-        if let Err(error) = handle.unregister(Outcome::Succeeded, deadline).await {
-            self.timeline.note(format!("{} does not end: {error}", self.id));
-        }
-    }
-}
 
 /// A registered application that the kit drives.
 #[derive(Debug)]
@@ -249,6 +139,17 @@ impl Driven {
             .await
     }
 
+    /// Tells an executor's supervisor to drain it, as a driver does.
+    pub fn drain(&self, executor: ExecutorId) {
+        let order = Order::Drain(v1::Drain { why: "the kit drains it".into() });
+        let mut orders = lock(&self.inner.orders);
+        let (sender, _) = orders.entry(executor).or_insert_with(|| {
+            let (sender, kept) = mpsc::unbounded_channel();
+            (sender, Some(kept))
+        });
+        let _ = sender.send(order); // nobody hears it once it is gone
+    }
+
     /// Waits for an executor's exit.
     ///
     /// # Errors
@@ -340,6 +241,7 @@ impl Driven {
     /// Drops handle and events, as a driver does that forgets its application (T3).
     pub fn abandon(self) {
         self.inner.timeline.note(format!("{} is abandoned", self.inner.id));
+        self.inner.hung_up.send_replace(true);
         drop(lock(&self.inner.handle).take());
     }
 }
@@ -363,8 +265,4 @@ impl Context {
             other => other,
         })
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

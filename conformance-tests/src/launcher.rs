@@ -1,5 +1,6 @@
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use convoke_core::executor::environment;
@@ -14,16 +15,27 @@ use crate::probe::wire::PROBE;
 /// Changes an executor's command.
 pub type Tweak = Arc<dyn Fn(ExecutorId, LaunchCommand) -> LaunchCommand + Send + Sync>;
 
-/// Makes probes of executors.
+/// Makes probes of executors: this very program, as an executor's guard, with a probe's arguments.
+#[derive(Clone)]
 pub(crate) struct KitLauncher {
     pub(crate) token: String,
     pub(crate) kit: String,
+    /// Where supervisors join.
+    pub(crate) driver: String,
     pub(crate) application: ApplicationId,
     pub(crate) lease: Duration,
     pub(crate) tweak: Option<Tweak>,
+    /// What each executor that was asked for is to get.
+    pub(crate) asked: Arc<Mutex<BTreeMap<ExecutorId, ResourceProfile>>>,
 }
 
 impl KitLauncher {
+    /// Derived, so that it need not be kept.
+    pub(crate) fn ticket(&self, executor: ExecutorId) -> Secret {
+        let digest = Digest::of(format!("{}/{}/{executor}", self.token, self.application).as_bytes());
+        Secret::new(digest.0.to_vec())
+    }
+
     fn lease_ms(&self) -> u64 {
         u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX)
     }
@@ -31,8 +43,8 @@ impl KitLauncher {
 
 impl Launcher for KitLauncher {
     fn launch(&self, executor: ExecutorId, profile: &ResourceProfile) -> LaunchCommand {
-        let ticket = Digest::of(format!("{}/{}/{executor}", self.token, self.application).as_bytes());
-        let mut command = LaunchCommand::new(Program::Bootstrap, Secret::new(ticket.0.to_vec()));
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(executor, profile.clone());
+        let mut command = LaunchCommand::new(Program::Bootstrap, self.ticket(executor));
         let identity = Identity {
             token: self.token.clone(),
             kit: self.kit.clone(),
@@ -42,7 +54,7 @@ impl Launcher for KitLauncher {
         };
         command.args = identity.arguments(PROBE);
         command.env = [
-            (environment::DRIVER, self.kit.clone()),
+            (environment::DRIVER, self.driver.clone()),
             (environment::APPLICATION, self.application.to_string()),
             (environment::EXECUTOR, executor.0.to_string()),
             (environment::PROFILE, profile.id.0.to_string()),

@@ -22,6 +22,7 @@
 //! The rules are data ([`rules::all`]); how a rule is checked is told by `docs/conformance.md`, which is generated from
 //! them.
 
+mod application;
 mod certificate;
 mod context;
 mod deadlines;
@@ -30,13 +31,16 @@ mod driven;
 mod entry;
 mod harness;
 mod launcher;
+pub mod mutants;
 mod outcome;
 pub mod probe;
+pub mod reference;
 pub mod report;
 mod rule;
 pub mod rules;
 mod run;
 mod select;
+mod service;
 mod timeline;
 mod verdict;
 mod view;
@@ -44,11 +48,12 @@ pub mod wait;
 mod waivers;
 mod witness;
 
+pub use application::{Inner, Setup};
 pub use certificate::{About, Certificate, Standing};
 pub use context::Context;
 pub use deadlines::{DeadlineName, Deadlines};
 pub use document::document;
-pub use driven::{Driven, Inner, Setup};
+pub use driven::Driven;
 pub use entry::main;
 pub use harness::{
     Environment, Guard, Harness, Hook, Hooked, Hooks, ManagerOptions, NoHooks, Room, Sizes, Traffic, Unhooked,

@@ -4,12 +4,14 @@
 mod act;
 mod escape;
 mod find;
+mod supervised;
 pub mod wire;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use convoke_core::executor::{environment, role};
 use wire::{CHILD, FORK, FromProbe, Hello, PROBE};
 
 /// Who a probe is and whom it calls: its arguments behind [`PROBE`].
@@ -48,16 +50,28 @@ impl Identity {
         })
     }
 
-    fn hello(&self, child: bool) -> Hello {
+    fn hello(&self, kind: Kind) -> Hello {
         Hello {
             token: self.token.clone(),
             application: self.application.clone(),
             executor: self.executor,
             process: std::process::id(),
             boot: boot(),
-            child,
+            child: kind == Kind::Child,
+            supervised: kind == Kind::Supervised,
         }
     }
+}
+
+/// What a process of a probe is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Started by the manager itself, with no supervisor between.
+    Plain,
+    /// The program under a supervisor.
+    Supervised,
+    /// A child that tried to escape.
+    Child,
 }
 
 /// Identifies the host since it started: equal where two processes share it.
@@ -67,13 +81,18 @@ pub(crate) fn boot() -> String {
         .unwrap_or_default()
 }
 
-/// Plays the probe, and never returns, where the arguments of this process say that it is one. Call it first in `main`.
+/// Plays the probe, its supervisor or its guard, and never returns, where this process was started for that. Call it first
+/// in `main`, outside of any runtime.
 pub fn become_probe_if_asked() {
+    crate::reference::become_daemon_if_asked();
     let arguments: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let Some(mode) = arguments.get(1) else { return };
-    if ![PROBE, FORK, CHILD].contains(&mode.as_str()) {
+    let Some(mode) = arguments.get(1).filter(|mode| [PROBE, FORK, CHILD].contains(&mode.as_str())) else {
         return;
+    };
+    let role = std::env::var(environment::ROLE).unwrap_or_default();
+    if mode == PROBE && role != "program" {
+        role::init(); // the guard and the supervisor are any executor's
     }
     let code = match Identity::parse(&arguments[2..]) {
         None => {
@@ -85,14 +104,15 @@ pub fn become_probe_if_asked() {
         Some(identity) => match mode.as_str() {
             FORK => escape::pass_on(&identity),
             CHILD => escape::stay(&identity),
-            _ => serve(&identity, false),
+            _ if role == "program" => supervised::run(&identity),
+            _ => serve(&identity, Kind::Plain),
         },
     };
     std::process::exit(code);
 }
 
 /// Calls the kit and carries out its orders until it hangs up for a lease. Answers the exit code.
-fn serve(identity: &Identity, child: bool) -> i32 {
+fn serve(identity: &Identity, kind: Kind) -> i32 {
     let Some(stream) = dial(&identity.kit) else {
         eprintln!("convoke-conformance: no address of the kit answers: {}", identity.kit);
         return 69;
@@ -104,7 +124,7 @@ fn serve(identity: &Identity, child: bool) -> i32 {
             return 71;
         }
     };
-    if say(&mut answers, &FromProbe::Hello(identity.hello(child))).is_err() {
+    if say(&mut answers, &FromProbe::Hello(identity.hello(kind))).is_err() {
         return 69;
     }
     for line in BufReader::new(stream).lines() {

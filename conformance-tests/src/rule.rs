@@ -46,6 +46,38 @@ pub struct Case {
     pub check: Check,
 }
 
+impl Case {
+    /// A case that needs nothing.
+    #[must_use]
+    pub const fn new(gist: &'static str, check: Check) -> Case {
+        Case { gist, requires: &[], hooks: &[], deadlines: &[], alone: false, check }
+    }
+
+    /// It asks this only of a manager that claims these.
+    #[must_use]
+    pub const fn requires(self, requires: &'static [Claim]) -> Case {
+        Case { requires, ..self }
+    }
+
+    /// It needs these hooks.
+    #[must_use]
+    pub const fn hooks(self, hooks: &'static [Hook]) -> Case {
+        Case { hooks, ..self }
+    }
+
+    /// It waits for these deadlines.
+    #[must_use]
+    pub const fn deadlines(self, deadlines: &'static [DeadlineName]) -> Case {
+        Case { deadlines, ..self }
+    }
+
+    /// It must have the machine to itself.
+    #[must_use]
+    pub const fn alone(self) -> Case {
+        Case { alone: true, ..self }
+    }
+}
+
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Case").field("gist", &self.gist).finish_non_exhaustive()

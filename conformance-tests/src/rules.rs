@@ -12,6 +12,8 @@ mod the_end;
 
 use crate::rule::Rule;
 
+pub(crate) use registration::nothing_at_the_manager;
+
 /// Every rule of the contract, in its order.
 pub fn all() -> impl Iterator<Item = &'static Rule> + Clone {
     [

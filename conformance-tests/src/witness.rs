@@ -279,14 +279,15 @@ impl Shared {
         );
         let names = hello.application.parse::<ApplicationId>().ok().map(|a| (a, ExecutorId(hello.executor)));
         let (orders, mut ordered) = mpsc::unbounded_channel::<Order>();
-        let is_child = hello.child;
+        // a supervised one joins, and tells its end, at the kit's driver service
+        let is_plain = !hello.child && !hello.supervised;
         let place = {
             let mut contacts = lock(&self.contacts);
             contacts.push(Contact { hello, open: true, orders: Some(orders) });
             contacts.len() - 1
         };
         self.timeline.note(format!("{who} calls"));
-        self.tell(names.clone().filter(|_| !is_child).map(|(a, e)| News::Called(a, e)));
+        self.tell(names.clone().filter(|_| is_plain).map(|(a, e)| News::Called(a, e)));
         let mut waiting = std::collections::VecDeque::new();
         loop {
             tokio::select! {
@@ -320,7 +321,7 @@ impl Shared {
             contact.orders = None;
         }
         self.timeline.note(format!("{who} is gone"));
-        self.tell(names.filter(|_| !is_child).map(|(a, e)| News::HungUp(a, e)));
+        self.tell(names.filter(|_| is_plain).map(|(a, e)| News::HungUp(a, e)));
     }
 
     fn tell(&self, news: Option<News>) {

@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 
 use super::wire::{CHILD, FORK};
-use super::{Identity, serve};
+use super::{Identity, Kind, serve};
 
 /// Starts the one in the middle, and waits until that has gone.
 pub(super) fn fork(identity: &Identity) -> std::io::Result<()> {
@@ -35,7 +35,7 @@ pub(super) fn stay(identity: &Identity) -> i32 {
     let alone = rustix::process::setsid().map_err(std::io::Error::from).and_then(|_| ignore_terminate());
     match alone {
         // a lease of its own would make it well-behaved: it stays until somebody ends it
-        Ok(()) => serve(&Identity { lease_ms: 600_000, ..identity.clone() }, true),
+        Ok(()) => serve(&Identity { lease_ms: 600_000, ..identity.clone() }, Kind::Child),
         Err(error) => {
             eprintln!("convoke-conformance: {error}");
             71

@@ -34,6 +34,8 @@ pub struct Hello {
     pub boot: String,
     /// Whether it is a child that tried to escape.
     pub child: bool,
+    /// Whether a supervisor of convoke's holds it.
+    pub supervised: bool,
 }
 
 /// From the kit to a probe.

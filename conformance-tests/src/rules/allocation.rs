@@ -1,6 +1,14 @@
 //! A · Allocation.
 
-use crate::rule::{Claim, Level, Profile, Rule, Subject};
+mod hosts;
+mod release;
+mod resources;
+mod room;
+mod targets;
+
+use crate::deadlines::DeadlineName;
+use crate::harness::Hook;
+use crate::rule::{Case, Claim, Level, Profile, Rule, Subject, check};
 
 /// The rules of this area, in the contract's order.
 pub(super) static RULES: &[Rule] = &[
@@ -13,7 +21,17 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "whether `set_target` does I/O or adds to what was wished before",
-        cases: &[],
+        cases: &[
+            Case::new(
+                "a burst comes to its last wish; saying it again changes nothing",
+                check!(targets::last_wish_wins),
+            )
+            .deadlines(&[DeadlineName::Settle, DeadlineName::Quiet]),
+            Case::new("a wish made during an outage holds after it", check!(targets::wish_in_an_outage))
+                .requires(&[Claim::Remote])
+                .hooks(&[Hook::CutNetwork, Hook::MendNetwork])
+                .deadlines(&[DeadlineName::Settle]),
+        ],
     },
     Rule {
         id: "A2",
@@ -24,7 +42,17 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the reconciler: wanted minus granted minus surplus, and what happens to an over-grant",
-        cases: &[],
+        cases: &[
+            Case::new(
+                "the target is reached and holds, with no process more",
+                check!(targets::reached_and_held),
+            )
+            .deadlines(&[DeadlineName::Settle, DeadlineName::Quiet]),
+            Case::new("a grant that nobody asked for is given back", check!(targets::surplus))
+                .requires(&[Claim::Remote])
+                .hooks(&[Hook::OverGrant])
+                .deadlines(&[DeadlineName::Settle, DeadlineName::Quiet]),
+        ],
     },
     Rule {
         id: "A3",
@@ -35,7 +63,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "what an unasked exit, code 0 included, does to the number of wanted executors",
-        cases: &[],
+        cases: &[Case::new(
+            "what exits unasked, with code 0 or not, is replaced under a new id",
+            check!(targets::replaced),
+        )
+        .deadlines(&[DeadlineName::Settle, DeadlineName::Exit])],
     },
     Rule {
         id: "A4",
@@ -45,7 +77,13 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "what lowering does to granted executors",
-        cases: &[],
+        cases: &[
+            Case::new("lowering ends nothing that runs", check!(targets::lowering))
+                .deadlines(&[DeadlineName::Settle, DeadlineName::Quiet]),
+            Case::new("what is not granted yet is withdrawn", check!(targets::withdrawn))
+                .hooks(&[Hook::TakeResources, Hook::GiveResources])
+                .deadlines(&[DeadlineName::Settle, DeadlineName::Quiet]),
+        ],
     },
     Rule {
         id: "A5",
@@ -59,7 +97,13 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "how amounts are rounded, counted per node, and limited",
-        cases: &[],
+        cases: &[
+            Case::new("a grant is no smaller than its profile", check!(resources::granted))
+                .deadlines(&[DeadlineName::Settle]),
+            Case::new("an executor over its memory is ended, and says so", check!(resources::memory))
+                .requires(&[Claim::MemoryEnforced])
+                .deadlines(&[DeadlineName::Exit]),
+        ],
     },
     Rule {
         id: "A6",
@@ -72,7 +116,16 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "how `explain` gets its numbers, and what wakes allocation when room appears",
-        cases: &[],
+        cases: &[
+            Case::new("what can never fit is told with true numbers", check!(resources::never_fits))
+                .deadlines(&[DeadlineName::Explain]),
+            Case::new(
+                "what has no room now is told so, and granted when there is",
+                check!(resources::room_appears),
+            )
+            .hooks(&[Hook::TakeResources, Hook::GiveResources])
+            .deadlines(&[DeadlineName::Explain, DeadlineName::Settle]),
+        ],
     },
     Rule {
         id: "A7",
@@ -86,7 +139,12 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "which ids a release reaches, what it answers for the others, and whether the target falls",
-        cases: &[],
+        cases: &[
+            Case::new("exactly those named end, and each id is answered for", check!(release::exactly_these))
+                .deadlines(&[DeadlineName::Exit, DeadlineName::Quiet]),
+            Case::new("a release that replaces has its replacement", check!(release::replaces))
+                .deadlines(&[DeadlineName::Settle, DeadlineName::Exit]),
+        ],
     },
     Rule {
         id: "A8",
@@ -98,7 +156,12 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "who keeps the clock of a graceful release, and the cause told at its end",
-        cases: &[],
+        cases: &[
+            Case::new("nothing ends before its deadline, all of it at it", check!(release::grace))
+                .deadlines(&[DeadlineName::Grace, DeadlineName::Exit]),
+            Case::new("what is drained and ends by itself has exited as released", check!(release::drained))
+                .deadlines(&[DeadlineName::Exit]),
+        ],
     },
     Rule {
         id: "A9",
@@ -109,7 +172,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "whether one profile's shortage blocks the loop over the others",
-        cases: &[],
+        cases: &[Case::new(
+            "a profile that starves keeps no other from its target, and new ones may come",
+            check!(targets::profiles),
+        )
+        .deadlines(&[DeadlineName::Settle])],
     },
     Rule {
         id: "A10",
@@ -121,7 +188,17 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "how host names are spelled, and at which point exclusion is looked at again",
-        cases: &[],
+        cases: &[
+            Case::new("a preferred host that is not there stops nothing", check!(hosts::preferred))
+                .requires(&[Claim::Placement])
+                .deadlines(&[DeadlineName::Settle]),
+            Case::new("an excluded host is not used", check!(hosts::excluded))
+                .requires(&[Claim::Exclusion])
+                .deadlines(&[DeadlineName::Settle]),
+            Case::new("a required host is the only one used", check!(hosts::required))
+                .requires(&[Claim::Constraints])
+                .deadlines(&[DeadlineName::Settle]),
+        ],
     },
     Rule {
         id: "A11",
@@ -144,6 +221,10 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "whether executors that are being released count, and what a burst of wishes does",
-        cases: &[],
+        cases: &[Case::new(
+            "the hard maximum is never exceeded; those being released count",
+            check!(targets::hard_maximum),
+        )
+        .deadlines(&[DeadlineName::Settle, DeadlineName::Grace, DeadlineName::Quiet])],
     },
 ];

@@ -1,6 +1,10 @@
 //! F · Faults.
 
-use crate::rule::{Claim, Level, Profile, Rule, Subject};
+mod checks;
+
+use crate::deadlines::DeadlineName;
+use crate::harness::Hook;
+use crate::rule::{Case, Claim, Level, Profile, Rule, Subject, check};
 
 /// The rules of this area, in the contract's order.
 pub(super) static RULES: &[Rule] = &[
@@ -13,7 +17,15 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "who is left to act after a `kill -9`, and how the tree of processes is found",
-        cases: &[],
+        cases: &[
+            Case::new("`kill -9` of a program: signal 9, nothing left, replaced", check!(checks::killed))
+                .deadlines(&[DeadlineName::Exit, DeadlineName::Settle]),
+            Case::new(
+                "`kill -9` of what the manager started: nothing left, replaced",
+                check!(checks::supervisor_killed),
+            )
+            .deadlines(&[DeadlineName::Exit, DeadlineName::Settle]),
+        ],
     },
     Rule {
         id: "F2",
@@ -26,7 +38,9 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[Claim::MultiNode],
         subject: Subject::Exists,
         look_at: "how a silent node is told from a dead one, and what its executors' exits say",
-        cases: &[],
+        cases: &[Case::new("a node dies: its executors are lost and replaced", check!(checks::node_dies))
+            .hooks(&[Hook::KillNode])
+            .deadlines(&[DeadlineName::Fault, DeadlineName::Settle])],
     },
     Rule {
         id: "F3",
@@ -38,7 +52,12 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[Claim::SurvivesRestart],
         subject: Subject::Exists,
         look_at: "what is kept of an application while its manager is away, and how the stream is numbered after",
-        cases: &[],
+        cases: &[Case::new(
+            "the manager restarts: executors run on, and the last wish holds",
+            check!(checks::manager_restarts),
+        )
+        .hooks(&[Hook::StopManager, Hook::StartManager])
+        .deadlines(&[DeadlineName::Fault])],
     },
     Rule {
         id: "F4",
@@ -52,7 +71,13 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[Claim::Remote],
         subject: Subject::Exists,
         look_at: "the loop that tries again: its pause, its jitter, and what it tells the application",
-        cases: &[],
+        cases: &[Case::new(
+            "an outage is told, spins nothing, and costs no executor",
+            check!(checks::unreachable),
+        )
+        .hooks(&[Hook::CutNetwork, Hook::MendNetwork])
+        .deadlines(&[DeadlineName::Fault])
+        .alone()],
     },
     Rule {
         id: "F5",
@@ -88,7 +113,9 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "how a launch failure of one node steers the next try",
-        cases: &[],
+        cases: &[Case::new("a full disk is said, and another node is tried", check!(checks::disk_full))
+            .hooks(&[Hook::FillDisk])
+            .deadlines(&[DeadlineName::Fault])],
     },
     Rule {
         id: "F8",
@@ -100,6 +127,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[Claim::Remote],
         subject: Subject::Exists,
         look_at: "what becomes of news about an executor that nobody wants any more",
-        cases: &[],
+        cases: &[Case::new(
+            "what has exited with its node makes no event when that is back",
+            check!(checks::stays_exited),
+        )
+        .hooks(&[Hook::KillNode, Hook::ReviveNode])
+        .deadlines(&[DeadlineName::Fault, DeadlineName::Quiet])],
     },
 ];

@@ -1,6 +1,9 @@
 //! E · What an executor finds.
 
-use crate::rule::{Claim, Level, Profile, Rule, Subject};
+mod checks;
+
+use crate::deadlines::DeadlineName;
+use crate::rule::{Case, Claim, Level, Profile, Rule, Subject, check};
 
 /// The rules of this area, in the contract's order.
 pub(super) static RULES: &[Rule] = &[
@@ -14,7 +17,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "every place between `LaunchCommand` and `exec` where text is joined, split or quoted",
-        cases: &[],
+        cases: &[Case::new(
+            "arguments, environment and files arrive byte for byte",
+            check!(checks::byte_for_byte),
+        )
+        .deadlines(&[DeadlineName::Settle])],
     },
     Rule {
         id: "E2",
@@ -28,7 +35,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[Claim::Logs],
         subject: Subject::Exists,
         look_at: "how log files are found after the executor's end, rolled over, and followed",
-        cases: &[],
+        cases: &[Case::new(
+            "output is read as it runs, from a position, its end, and after its end",
+            check!(checks::logs),
+        )
+        .deadlines(&[DeadlineName::Settle, DeadlineName::Exit])],
     },
     Rule {
         id: "E3",
@@ -52,6 +63,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the environment that the start adds to the command's own",
-        cases: &[],
+        cases: &[Case::new("the standard names say who it is", check!(checks::names))
+            .deadlines(&[DeadlineName::Settle])],
     },
 ];

@@ -1,6 +1,10 @@
 //! L · The life of an executor.
 
-use crate::rule::{Claim, Level, Profile, Rule, Subject};
+mod checks;
+
+use crate::deadlines::DeadlineName;
+use crate::harness::Hook;
+use crate::rule::{Case, Claim, Level, Profile, Rule, Subject, check};
 
 /// The rules of this area, in the contract's order.
 pub(super) static RULES: &[Rule] = &[
@@ -16,7 +20,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the ledger: the only place that may number and send events",
-        cases: &[],
+        cases: &[Case::new(
+            "through exits, releases and replacements, events are ordered, gap-free and once",
+            check!(checks::ordered),
+        )
+        .deadlines(&[DeadlineName::Settle, DeadlineName::Exit])],
     },
     Rule {
         id: "L2",
@@ -31,7 +39,8 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the table of causes, and which of two accounts wins",
-        cases: &[],
+        cases: &[Case::new("codes and signals have their true cause and blame", check!(checks::causes))
+            .deadlines(&[DeadlineName::Settle, DeadlineName::Exit])],
     },
     Rule {
         id: "L3",
@@ -43,7 +52,15 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "what a failed `exec` becomes, and whether its message and log tail reach the exit",
-        cases: &[],
+        cases: &[
+            Case::new(
+                "a program that is not there is a launch failure that names it",
+                check!(checks::no_such_program),
+            )
+            .deadlines(&[DeadlineName::Launch]),
+            Case::new("a file that can not be executed is one too", check!(checks::not_executable))
+                .deadlines(&[DeadlineName::Launch]),
+        ],
     },
     Rule {
         id: "L4",
@@ -53,7 +70,8 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "where ids come from",
-        cases: &[],
+        cases: &[Case::new("no id is granted twice", check!(checks::unique_ids))
+            .deadlines(&[DeadlineName::Settle, DeadlineName::Exit])],
     },
     Rule {
         id: "L5",
@@ -66,7 +84,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the brake: what it counts, its first pause and its jitter",
-        cases: &[],
+        cases: &[Case::new("a crash loop is braked with growing pauses, and told", check!(checks::braked))],
     },
     Rule {
         id: "L6",
@@ -77,7 +95,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the join deadline: who starts its clock, and what its exit says",
-        cases: &[],
+        cases: &[Case::new(
+            "an executor that never joins is ended, and its exit says where it tried",
+            check!(checks::never_joins),
+        )
+        .deadlines(&[DeadlineName::Join, DeadlineName::Exit])],
     },
     Rule {
         id: "L7",
@@ -89,6 +111,8 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[Claim::Draining],
         subject: Subject::Exists,
         look_at: "how notices of the manager become `Draining`",
-        cases: &[],
+        cases: &[Case::new("a notice is told before the executors go", check!(checks::draining))
+            .hooks(&[Hook::DrainNode])
+            .deadlines(&[DeadlineName::Fault])],
     },
 ];

@@ -4,6 +4,8 @@ mod answers;
 mod isolation;
 mod refusals;
 
+pub(crate) use answers::nothing_at_the_manager;
+
 use crate::deadlines::DeadlineName;
 use crate::harness::Hook;
 use crate::rule::{Case, Claim, Level, Profile, Rule, Subject, check};

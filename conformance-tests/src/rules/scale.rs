@@ -1,6 +1,10 @@
 //! S · Scale.
 
-use crate::rule::{Level, Profile, Rule, Subject};
+mod checks;
+
+use crate::deadlines::DeadlineName;
+use crate::harness::Hook;
+use crate::rule::{Case, Level, Profile, Rule, Subject, check};
 
 /// The rules of this area, in the contract's order.
 pub(super) static RULES: &[Rule] = &[
@@ -13,7 +17,10 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "calls per executor: one per change, none per executor and round",
-        cases: &[],
+        cases: &[Case::new("calls and bytes grow at most 2.2 times per doubling", check!(checks::linear))
+            .hooks(&[Hook::Traffic])
+            .deadlines(&[DeadlineName::Settle])
+            .alone()],
     },
     Rule {
         id: "S2",
@@ -23,6 +30,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "locks and limits that all applications share",
-        cases: &[],
+        cases: &[Case::new(
+            "many applications register and unregister at once",
+            check!(checks::many_at_once),
+        )
+        .deadlines(&[DeadlineName::Register, DeadlineName::Unregister])
+        .alone()],
     },
 ];

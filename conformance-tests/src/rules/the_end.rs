@@ -1,6 +1,10 @@
 //! T · The end.
 
-use crate::rule::{Level, Profile, Rule, Subject};
+mod checks;
+
+use crate::deadlines::DeadlineName;
+use crate::harness::Hook;
+use crate::rule::{Case, Level, Profile, Rule, Subject, check};
 
 /// The rules of this area, in the contract's order.
 pub(super) static RULES: &[Rule] = &[
@@ -14,7 +18,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "what `unregister` waits for: processes, not answers",
-        cases: &[],
+        cases: &[Case::new(
+            "`unregister` answers when nothing is left, escaped children included, and may be called again",
+            check!(checks::unregister),
+        )
+        .deadlines(&[DeadlineName::Unregister])],
     },
     Rule {
         id: "T2",
@@ -40,7 +48,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the drop of the handle",
-        cases: &[],
+        cases: &[Case::new(
+            "a dropped handle leaves no process past the lease, escaped children included",
+            check!(checks::dropped),
+        )
+        .deadlines(&[DeadlineName::Lease, DeadlineName::Exit])],
     },
     Rule {
         id: "T4",
@@ -51,6 +63,6 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "how the outcome is passed to the manager",
-        cases: &[],
+        cases: &[Case::new("the outcome is shown", check!(checks::outcome)).hooks(&[Hook::OutcomeShown])],
     },
 ];

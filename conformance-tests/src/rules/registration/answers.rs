@@ -4,9 +4,9 @@ use convoke_core::ErrorKind;
 use convoke_core::clock;
 use convoke_core::manager::{EndedBy, What};
 
+use crate::application::Setup;
 use crate::context::Context;
 use crate::deadlines::DeadlineName;
-use crate::driven::Setup;
 use crate::harness::Hook;
 use crate::verdict::{Checked, Evidence, Finding};
 
@@ -94,7 +94,7 @@ pub(super) async fn dropped_anywhere(context: Context) -> Checked {
 }
 
 /// Waits until the manager has nothing in this application's name, for a lease and what the manager needs to see it.
-pub(super) async fn nothing_at_the_manager(context: &Context, application: &str) -> Result<(), Finding> {
+pub(crate) async fn nothing_at_the_manager(context: &Context, application: &str) -> Result<(), Finding> {
     let lease = context.deadline(DeadlineName::Lease).max(context.manager().describe().least_lease);
     let within = lease + context.deadline(DeadlineName::Exit);
     let mut trouble = None;

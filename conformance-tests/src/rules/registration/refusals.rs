@@ -8,8 +8,9 @@ use convoke_core::resource::{ResourceProfile, Resources};
 use convoke_core::units::{Cpus, MiB};
 use convoke_core::{ErrorKind, Result};
 
+use crate::application::Setup;
 use crate::context::Context;
-use crate::driven::{Driven, Setup};
+use crate::driven::Driven;
 use crate::verdict::{Checked, Evidence, Finding};
 
 /// A registration with an unknown option, a lease that is too short, or a bootstrap that isn't there.
