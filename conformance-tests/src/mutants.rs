@@ -58,7 +58,12 @@ pub static ALL: &[Mutant] = &[
     mutant::<broken::TakesAnyOption>("R2", "takes options that it does not know", "not refused", &[]),
     mutant::<broken::BadPage>("R5", "shows a page that nobody can open", "no page", &[]),
     mutant::<broken::HidesTheEnd>("R6", "hides that an operator ended it", "no end", &[]),
-    mutant::<broken::OneTooMany>("A2", "starts one too many", "never happened", &["A5", "A7", "A9", "A10", "L2", "S1"]),
+    mutant::<broken::OneTooMany>(
+        "A2",
+        "starts one too many",
+        "never happened",
+        &["A5", "A7", "A9", "A10", "L2", "S1"],
+    ),
     mutant::<broken::ForgetsReplacements>("A3", "forgets replacements", "not replaced", &["L1", "L5"]),
     mutant::<broken::EndsOnLowering>("A4", "ends what runs above a lowered target", "ended", &[]),
     mutant::<broken::GrantsLess>("A5", "grants half the memory", "too small", &[]),
@@ -69,7 +74,12 @@ pub static ALL: &[Mutant] = &[
     mutant::<broken::UsesExcluded>("A10", "forgets which hosts are excluded", "excluded", &[]),
     mutant::<broken::NoMaximum>("A12", "knows no maximum", "never happened", &[]),
     mutant::<broken::DoublesExits>("L1", "tells every exit twice", "out of order", &["F3", "F8", "R6"]),
-    mutant::<broken::LosesAnEvent>("L1", "loses a terminal event", "never happened", &["A7", "A8", "L4", "R3"]),
+    mutant::<broken::LosesAnEvent>(
+        "L1",
+        "loses a terminal event",
+        "never happened",
+        &["A7", "A8", "L4", "R3"],
+    ),
     mutant::<broken::LiesAboutCauses>("L2", "lies about a code", "wrong cause", &[]),
     mutant::<broken::LiesAboutBlame>("L2", "lies about blame", "wrong blame", &[]),
     mutant::<broken::SilentLaunchFailure>("L3", "does not say why a launch failed", "unhelpful", &[]),
@@ -85,7 +95,9 @@ pub static ALL: &[Mutant] = &[
 #[must_use]
 pub fn why_unproven(rule: &str) -> &'static str {
     match rule {
-        "R3" => "a mix-up of two applications needs a manager that shares books between handles: not written yet",
+        "R3" => {
+            "a mix-up of two applications needs a manager that shares books between handles: not written yet"
+        }
         "R4" => "a trace after a dropped `register` needs a manager that forgets the lease: not written yet",
         "A1" => "a wrapper that keeps an earlier wish breaks A2 to A4 alike: not written yet",
         "L4" => "ids are core's: an id used again needs a manager that numbers by itself: not written yet",

@@ -29,7 +29,8 @@ fn main() -> ExitCode {
         let mut wrong = Vec::new();
         let mut table = Vec::new();
         for pair in chosen.chunks(3) {
-            let examined = futures_util::future::join_all(pair.iter().map(|mutant| examine(mutant, whole))).await;
+            let examined =
+                futures_util::future::join_all(pair.iter().map(|mutant| examine(mutant, whole))).await;
             for (mutant, result) in pair.iter().zip(examined) {
                 match result {
                     Ok(evidence) => {
@@ -90,11 +91,14 @@ fn document(table: &[(&'static Mutant, String)]) -> String {
          | rule | a manager that … | caught by the breach | collateral |\n| --- | --- | --- | --- |\n",
     );
     for (mutant, evidence) in table {
-        let collateral = if mutant.collateral.is_empty() { "–".to_owned() } else { mutant.collateral.join(", ") };
+        let collateral =
+            if mutant.collateral.is_empty() { "–".to_owned() } else { mutant.collateral.join(", ") };
         text.push_str(&format!("| {} | {} | {evidence} | {collateral} |\n", mutant.rule, mutant.name));
     }
     text.push_str("\n## Unproven\n\nRules of the manager profile that no mutant proves.\n\n| rule | why |\n| --- | --- |\n");
-    for rule in rules::all().filter(|rule| rule.profile == Profile::Manager && rule.subject == Subject::Exists) {
+    for rule in
+        rules::all().filter(|rule| rule.profile == Profile::Manager && rule.subject == Subject::Exists)
+    {
         if !table.iter().any(|(mutant, _)| mutant.rule == rule.id) {
             text.push_str(&format!("| {} | {} |\n", rule.id, why_unproven(rule.id)));
         }

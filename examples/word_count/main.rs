@@ -1,113 +1,189 @@
-//! Counts the words of every text file below the given paths, in separate executor processes.
+//! Counts the words in every text file below some paths, in separate executor processes.
 //!
 //! ```text
-//! cargo run --release --example word_count -- README.md docs
-//! cargo run --release --example word_count -- --executors 8 --json docs >counts.json
-//! cargo run --release --example word_count -- --master 'local[4]' docs
+//! cargo run --release --example word_count -- PATH…
 //! ```
 //!
-//! Executors open the files themselves: on another machine than the driver's, the paths must lead to the same files.
+//! `corpus.rs` finds the files and cuts them into pieces, `count.rs` is what a task does, and this file brings the two together:
+//! start a driver, `map` the task over the pieces, add up what comes back.
 
-mod arguments;
-mod counting;
-mod files;
+#![allow(unreachable_pub, reason = "the modules of a program have no outside")]
+
+mod corpus;
+mod count;
+mod options;
+mod progress;
 mod report;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{ErrorKind, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
-use convoke::driver::Driver;
-use convoke::manager::Outcome;
+use clap::Parser;
+use convoke::Driver;
+use convoke::driver::{DriverEvent, ExecutorPhase};
+use convoke::manager::{Blame, Outcome, Reason};
+use convoke::task::TaskError;
 
-use arguments::Arguments;
-use counting::count_words;
+use corpus::{Corpus, Piece};
+use count::Counts;
+use options::Options;
+use progress::Progress;
 
-/// How long the first executor may take until somebody should be told why.
-const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How long the executors may take to end.
-const END_WITHIN: Duration = Duration::from_secs(10);
+/// How long the end of the executors may take.
+const END_DEADLINE: Duration = Duration::from_secs(10);
+/// How often to look whether executors come at all.
+const WATCH_INTERVAL: Duration = Duration::from_secs(3);
+/// What a shell shows for a program that was interrupted.
+const INTERRUPTED: u8 = 130;
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    // The one line that makes this program its own executor, too.
-    convoke::executor::role::init();
-    match run(Arguments::parse()).await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("word_count: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+/// What an executor runs: a plain function, found by its name.
+#[convoke::task]
+fn count_words(pieces: Vec<Piece>) -> Counts {
+    count::count(pieces)
 }
 
-async fn run(arguments: Arguments) -> convoke::Result<ExitCode> {
-    let (master, executors) = arguments.master_and_executors()?;
-    let found = files::find(&arguments.paths);
-    for problem in &found.problems {
-        eprintln!("word_count: {problem}");
+fn main() -> ExitCode {
+    // the same program is driver and executor: an executor goes no further
+    convoke::init();
+    let options = Options::parse();
+    let corpus = match Corpus::find(&options.paths) {
+        Ok(corpus) => corpus,
+        Err((path, error)) => {
+            eprintln!("word_count: {}: {error}", path.display());
+            return ExitCode::from(2);
+        }
+    };
+    for (path, why) in &corpus.skipped {
+        eprintln!("word_count: {} is left out: {why}", path.display());
     }
-    if found.pieces.is_empty() && !found.problems.is_empty() {
-        return Ok(ExitCode::FAILURE);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(&options, corpus)),
+        Err(error) => Err(convoke::Error::host("can't start a runtime", error)),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("word_count: {error:#}");
+        match error.kind() {
+            convoke::ErrorKind::InvalidRequest | convoke::ErrorKind::Unsupported => ExitCode::from(2),
+            _ => ExitCode::FAILURE,
+        }
+    })
+}
+
+/// Counts on a cluster, from the start of the driver to its end.
+async fn run(options: &Options, corpus: Corpus) -> convoke::Result<ExitCode> {
+    let (master, executors) = options.place(std::env::var("CONVOKE_MASTER").ok())?;
+    let driver = Driver::builder().master(master).executors(executors).start().await?;
+    let mut progress = Progress::new(corpus.bytes);
+    let counted = tokio::select! {
+        counted = count_all(&driver, &corpus, &mut progress) => counted.map(Some),
+        _ = tokio::signal::ctrl_c() => Ok(None),
+    };
+    drop(progress);
+    let outcome = match &counted {
+        Ok(Some(_)) => Outcome::Succeeded,
+        Ok(None) => Outcome::Killed,
+        Err(error) => Outcome::Failed(error.to_string()),
+    };
+    tokio::select! {
+        ended = driver.shutdown(outcome, END_DEADLINE) => ended?,
+        // a second Ctrl-C doesn't wait: the executors see that their driver is gone
+        _ = tokio::signal::ctrl_c() => return Ok(ExitCode::from(INTERRUPTED)),
     }
-    let driver = Driver::builder_with(convoke::registry())
-        .name("word count")
-        .master(master)
-        .executors(executors)
-        .executor_memory("512MiB")
-        .start()
-        .await?;
-    let work = async {
-        driver.wait_ready(1, READY_WITHIN).await?;
-        count_all(&driver, &found).await
-    };
-    let (outcome, result) = tokio::select! {
-        counted = work => match counted {
-            Ok(counts) => (Outcome::Succeeded, Some(Ok(counts))),
-            Err(error) => (Outcome::Failed(error.to_string()), Some(Err(error))),
-        },
-        () = interrupted() => (Outcome::Killed, None),
-    };
-    let ended = tokio::select! {
-        ended = driver.shutdown(outcome, END_WITHIN) => ended,
-        () = interrupted() => return Ok(ExitCode::from(130)), // twice: at once
-    };
-    let Some(result) = result else {
+    let Some(Counted { words, problems }) = counted? else {
         eprintln!("word_count: interrupted");
-        return Ok(ExitCode::from(130));
+        return Ok(ExitCode::from(INTERRUPTED));
     };
-    let counts = result?;
-    if let Err(error) = ended {
-        eprintln!("word_count: the count is complete, but its executors may not have ended: {error}");
+    let mut out = std::io::stdout().lock();
+    let printed = if options.json {
+        report::json(&words, &mut out)
+    } else {
+        report::table(&words, options.top, &mut out)
+    };
+    match printed.and_then(|()| out.flush()) {
+        // whoever read it has had enough (`| head`)
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        Err(error) => return Err(convoke::Error::host("can't print the counts", error)),
+        Ok(()) => {}
     }
-    report::print(&counts, &found, arguments.json, arguments.top)?;
-    Ok(if found.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let problems = corpus.problems.iter().chain(&problems);
+    let complained = problems.map(|(path, why)| eprintln!("word_count: {}: {why}", path.display())).count();
+    Ok(if complained == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Ctrl-C. A machine that can't tell of it never interrupts.
-async fn interrupted() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        eprintln!("word_count: Ctrl-C can't be caught here: {error}");
-        std::future::pending::<()>().await;
-    }
+/// All words of the corpus, and what could not be read.
+#[derive(Debug, Default)]
+struct Counted {
+    words: HashMap<String, u64>,
+    problems: Vec<(PathBuf, String)>,
 }
 
-async fn count_all(driver: &Driver, found: &files::Found) -> convoke::Result<HashMap<String, u64>> {
-    let progress = report::Progress::new(found.bytes);
-    let mut results = driver.map(count_words, found.pieces.clone()).unordered();
-    let mut totals = HashMap::new();
-    while let Some((index, result)) = results.next().await {
-        let piece = usize::try_from(index).ok().and_then(|index| found.pieces.get(index));
-        let counts = result.map_err(|error| {
-            let failed = convoke::Error::new(convoke::ErrorKind::Host, "a file could not be counted");
-            failed.with("why", error).with("file", piece.map_or_else(String::new, |piece| piece.path.clone()))
-        })?;
-        for (word, count) in counts {
-            *totals.entry(word).or_insert(0) += count;
+/// Runs the task over all pieces, and adds up what comes back.
+async fn count_all(driver: &Driver, corpus: &Corpus, progress: &mut Progress) -> convoke::Result<Counted> {
+    let mut events = driver.events();
+    let mut job = driver.map(count_words, corpus.tasks.clone()).unordered();
+    let mut counted = Counted::default();
+    let mut watch = tokio::time::interval(WATCH_INTERVAL);
+    watch.tick().await;
+    loop {
+        tokio::select! {
+            result = job.next() => {
+                let Some((position, counts)) = result else { return Ok(counted) };
+                let Counts { words, problems } = counts.map_err(failed)?;
+                for (word, count) in words {
+                    *counted.words.entry(word).or_default() += count;
+                }
+                let problems = problems.into_iter().map(|(path, why)| (PathBuf::from(OsString::from_vec(path)), why));
+                counted.problems.extend(problems);
+                let task = usize::try_from(position).ok().and_then(|position| corpus.tasks.get(position));
+                progress.counted(task.into_iter().flatten().map(|piece| piece.end - piece.start).sum());
+            }
+            Some(event) = events.next() => tell(driver, &event, progress),
+            // no executor may ever come: say why instead of waiting in silence
+            _ = watch.tick() => why_none(driver, progress).await?,
         }
-        progress.add(piece.map_or(0, |piece| piece.end - piece.start));
     }
-    progress.finish();
-    Ok(totals)
+}
+
+fn failed(error: TaskError) -> convoke::Error {
+    convoke::Error::new(convoke::ErrorKind::Host, "a task failed for good").source(error)
+}
+
+/// Says what a person wants to know of the executors.
+fn tell(driver: &Driver, event: &DriverEvent, progress: &mut Progress) {
+    match event {
+        DriverEvent::ExecutorLost { executor, exit } if exit.blame != Blame::Nobody => {
+            progress.say(&format!("executor {executor} is gone ({exit}); its tasks run elsewhere"));
+        }
+        DriverEvent::ExecutorsFailing { recent, next_try, .. } => {
+            progress.say(&format!("{recent} executors failed in a row; the next try is in {next_try:?}"));
+        }
+        _ => {}
+    }
+    let ready = driver.executors().iter().filter(|executor| executor.phase == ExecutorPhase::Ready).count();
+    progress.executors(ready);
+}
+
+/// Where no executor is there: says why, and gives up where waiting is vain.
+async fn why_none(driver: &Driver, progress: &Progress) -> convoke::Result<()> {
+    if !driver.executors().is_empty() {
+        return Ok(());
+    }
+    let reasons: Vec<_> =
+        driver.explain().await?.into_iter().flat_map(|shortfall| shortfall.reasons).collect();
+    let text = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if reasons.iter().any(Reason::permanent) {
+        return Err(convoke::Error::new(convoke::ErrorKind::ResourcesExhausted, "no executor can come")
+            .with("why", text)
+            .help("ask for smaller executors, or take another master"));
+    }
+    if !text.is_empty() {
+        progress.say(&format!("no executor yet: {text}"));
+    }
+    Ok(())
 }

@@ -284,10 +284,7 @@ impl Breakage for LosesAnEvent {
 
 /// Changes each command that a launcher gives.
 #[derive(Debug)]
-struct Mangled(
-    Arc<dyn convoke_core::manager::Launcher>,
-    fn(&mut convoke_core::manager::LaunchCommand),
-);
+struct Mangled(Arc<dyn convoke_core::manager::Launcher>, fn(&mut convoke_core::manager::LaunchCommand));
 
 impl convoke_core::manager::Launcher for Mangled {
     fn launch(

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use convoke_core::ids::ExecutorId;
 use convoke_core::manager::{
     Application, ApplicationInfo, ApplicationSpec, ClusterManager, ClusterReport, Descriptor, Event, Events,
-    Generation, Heard, LogChunk, LogRequest, Outcome, Registration, Release, ReleaseAnswer, Shortfall, Snapshot,
-    Stream, Target,
+    Generation, Heard, LogChunk, LogRequest, Outcome, Registration, Release, ReleaseAnswer, Shortfall,
+    Snapshot, Stream, Target,
 };
 use convoke_core::{Error, Result};
 use futures_util::StreamExt;
