@@ -18,7 +18,9 @@ use proc_macro::TokenStream;
 /// }
 ///
 /// #[convoke::task]
-/// async fn slowly(context: &TaskContext, text: String) -> usize { … }
+/// async fn slowly(context: &TaskContext, text: String) -> usize {
+///     text.len()
+/// }
 /// ```
 ///
 /// * Arguments are owned and encoded by serde; several are a tuple for the caller: `driver.submit(divide, (6, 3))`.
