@@ -44,16 +44,23 @@ impl<J: Clone> Scheduler<J> {
             it.recall = Recall::Asked;
         }
         let before = self.before(index);
+        let mut passed_over = 0;
         if self.executors[index as usize].usable() {
             if self.executors[index as usize].in_flight() == 0 {
                 self.executors[index as usize].last_progress = now;
                 self.executors[index as usize].careful = false;
             }
             if !self.suspects_turn(index, &mut orders, send) {
-                self.ordinary(index, &mut orders, send);
+                passed_over = self.ordinary(index, &mut orders, send);
             }
         }
         self.account(index, before);
+        if passed_over > 0 {
+            // They failed here: another one takes them.
+            let pool = self.executors[index as usize].pool;
+            self.wake(pool, passed_over, out);
+        }
+        self.wake_for_suspects(self.executors[index as usize].pool, out);
         if orders.is_empty() {
             self.wait(index);
             self.steal(now, index, out);
@@ -81,7 +88,10 @@ impl<J: Clone> Scheduler<J> {
             return false;
         };
         let elsewhere = self.tasks[first].avoid == Some(it.id) && pool.usable > 1;
-        if pool.held.is_some_and(|held| held != index) || elsewhere {
+        if elsewhere && pool.held == Some(index) {
+            pool.held = None;
+        }
+        if elsewhere || pool.held.is_some_and(|held| held != index) {
             return false;
         }
         pool.held = Some(index);
@@ -103,13 +113,14 @@ impl<J: Clone> Scheduler<J> {
         true
     }
 
-    fn ordinary(&mut self, index: u32, orders: &mut Orders, send: &mut dyn FnMut(Dispatch<'_>)) {
+    /// Answers how many tasks it passed over because they failed on this executor.
+    fn ordinary(&mut self, index: u32, orders: &mut Orders, send: &mut dyn FnMut(Dispatch<'_>)) -> usize {
         let credits = self.settings.credits.clone();
         let it = &self.executors[index as usize];
         let pool_index = it.pool;
         let pool = &self.pools[pool_index];
         if pool.runnable == 0 || !it.wants(&credits) {
-            return;
+            return 0;
         }
         // Free slots first, here and elsewhere; only what is left then is sent ahead, and each executor takes its share.
         let free_here = it.free_slots() as usize;
@@ -124,6 +135,7 @@ impl<J: Clone> Scheduler<J> {
         let mut next = self.pools[pool_index].again.front();
         let alone = self.pools[pool_index].usable <= 1;
         let mut looked = 0;
+        let mut passed_over = 0;
         while let Some(task) = next
             && orders.sent < most
             && looked < 256
@@ -134,6 +146,8 @@ impl<J: Clone> Scheduler<J> {
                 self.dequeue(task);
                 message_bytes += self.send_one(index, task, send);
                 orders.sent += 1;
+            } else {
+                passed_over += 1;
             }
         }
 
@@ -161,6 +175,7 @@ impl<J: Clone> Scheduler<J> {
                 ring.rotate_left(1);
             }
         }
+        passed_over
     }
 
     fn send_one(&mut self, executor: u32, index: u32, send: &mut dyn FnMut(Dispatch<'_>)) -> u64 {

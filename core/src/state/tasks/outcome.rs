@@ -262,11 +262,17 @@ impl<J: Clone> Scheduler<J> {
     /// Wakes whoever waits, for whatever there is.
     fn wake_all(&mut self, pool: usize, out: &mut Vec<Command<J>>) {
         self.wake(pool, usize::MAX, out);
-        if !self.pools[pool].suspects.is_empty() && self.pools[pool].held.is_none() {
-            for (_, executor) in &mut self.executors {
-                if executor.pool == pool && executor.usable() && std::mem::take(&mut executor.waiting) {
-                    out.push(Command::Wake(executor.id));
-                }
+        self.wake_for_suspects(pool, out);
+    }
+
+    /// Wakes whoever waits, where there are suspects and nobody is kept for them. Walks the executors.
+    pub(super) fn wake_for_suspects(&mut self, pool: usize, out: &mut Vec<Command<J>>) {
+        if self.pools[pool].suspects.is_empty() || self.pools[pool].held.is_some() {
+            return;
+        }
+        for (_, executor) in &mut self.executors {
+            if executor.pool == pool && executor.usable() && std::mem::take(&mut executor.waiting) {
+                out.push(Command::Wake(executor.id));
             }
         }
     }
