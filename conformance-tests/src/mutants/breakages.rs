@@ -7,8 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use convoke_core::ids::ExecutorId;
 use convoke_core::manager::{
-    Application, ApplicationInfo, ApplicationSpec, Blame, Event, ExitCause, Generation, LogChunk, LogFrom,
-    LogRequest, Reason, Release, ReleaseAnswer, Shortfall, Stream, Target, Then, What,
+    Application, ApplicationInfo, ApplicationSpec, Blame, Event, Exit, ExitCause, Generation, LogChunk,
+    LogFrom, LogRequest, Outcome, Reason, Release, ReleaseAnswer, Shortfall, Stream, Target, Then, What,
 };
 use convoke_core::{Error, ErrorKind, Result};
 
@@ -187,6 +187,12 @@ mutants! {
             vec![event]
         }
     }
+    /// Does not tell that executors fail in a row.
+    HidesTheCrashLoop {
+        fn event(&self, _: &Arc<dyn Application>, event: Event) -> Vec<Event> {
+            if matches!(event.what, What::ExecutorsFailing { .. }) { Vec::new() } else { vec![event] }
+        }
+    }
     /// Never brakes.
     NeverBrakes {
         fn specification(&self, spec: &mut ApplicationSpec) {
@@ -236,6 +242,47 @@ mutants! {
                     .env
                     .insert(convoke_core::executor::environment::PROFILE.to_owned(), "7".to_owned());
             }));
+        }
+    }
+    /// Says that an application has ended while it runs on.
+    AnswersTooEarly {
+        async fn unregister(&self, inner: &Arc<dyn Application>, outcome: Outcome, deadline: Duration) -> Result<()> {
+            let inner = inner.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(700)).await;
+                inner.unregister(outcome, deadline).await
+            });
+            Ok(())
+        }
+    }
+    /// Keeps applications whose handles were dropped.
+    Immortal {
+        fn survives_its_driver(&self) -> bool {
+            true
+        }
+    }
+    /// Shows every outcome as success.
+    AllIsWell {
+        async fn unregister(&self, inner: &Arc<dyn Application>, _: Outcome, deadline: Duration) -> Result<()> {
+            inner.unregister(Outcome::Succeeded, deadline).await
+        }
+    }
+    /// Puts a dead node down to the application.
+    BlamesNobodyForNodes {
+        fn event(&self, _: &Arc<dyn Application>, mut event: Event) -> Vec<Event> {
+            if let What::Exited { exit, .. } = &mut event.what
+                && exit.cause == ExitCause::NodeLost
+            {
+                *exit = Exit::new(ExitCause::Code(137), "");
+            }
+            vec![event]
+        }
+    }
+    /// Hides outages.
+    HidesOutages {
+        fn event(&self, _: &Arc<dyn Application>, event: Event) -> Vec<Event> {
+            let of_reach = matches!(event.what, What::ManagerUnreachable { .. } | What::ManagerRecovered { .. });
+            if of_reach { Vec::new() } else { vec![event] }
         }
     }
     /// Tells a stopped manager as a refusal.

@@ -258,8 +258,10 @@ pub(super) async fn braked(context: Context) -> Checked {
 pub(super) async fn never_joins(context: Context) -> Checked {
     let policy =
         ExecutorPolicy { join_deadline: context.deadline(DeadlineName::Join), ..ExecutorPolicy::default() };
-    let application =
-        context.register_as(Setup { policy: Some(policy), deaf: true, ..Setup::default() }).await?;
+    // by far longer than the deadline, or it ends itself first
+    let lease = Some(context.deadline(DeadlineName::Join) * 20);
+    let setup = Setup { policy: Some(policy), deaf: true, lease, ..Setup::default() };
+    let application = context.register_as(setup).await?;
     application.target(1)?;
     let within = context.deadline(DeadlineName::Join) + context.deadline(DeadlineName::Exit);
     let exit = first_exit(&context, &application, within).await?;
