@@ -6,6 +6,13 @@
     reason = "all of it is test code; helpers outside a test function too"
 )]
 
+// The example's own unit tests run here: an example with `test = true` would not be built as the program that is run below.
+#[allow(dead_code, unused_imports, reason = "the rest of it is used by the example's main")]
+#[path = "../examples/word_count/corpus.rs"]
+mod corpus;
+#[allow(dead_code, unused_imports, reason = "the rest of it is used by the example's main")]
+#[path = "../examples/word_count/count.rs"]
+mod count;
 mod processes;
 
 use std::collections::BTreeMap;

@@ -44,8 +44,10 @@ pub fn run(command: &Submit) -> Result<ExitCode> {
         .map_err(|error| Error::host("can't start a runtime", error))?;
     runtime.block_on(async {
         leftovers::adopt()?;
+        // Before the program starts: an interruption from its first moment on is to be passed on.
+        let signals = Signals::handle()?;
         let child = child.spawn().map_err(|error| cannot_start(&program.to_string_lossy(), error))?;
-        let ended = attend(child).await;
+        let ended = attend(child, signals).await;
         leftovers::wait(LEFTOVERS_END).await;
         ended
     })
@@ -63,11 +65,24 @@ fn cannot_start(program: &str, error: io::Error) -> Error {
     Error::host("can't start the program", error).with("program", program).help(help)
 }
 
+/// What is passed on to the program.
+struct Signals {
+    interrupts: tokio::signal::unix::Signal,
+    terminations: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn handle() -> Result<Signals> {
+        let handler = |kind| signal(kind).map_err(|error| Error::host("can't handle signals", error));
+        Ok(Signals {
+            interrupts: handler(SignalKind::interrupt())?,
+            terminations: handler(SignalKind::terminate())?,
+        })
+    }
+}
+
 /// Waits for the program; the first interruption is its own affair, the second ends it at once.
-async fn attend(mut child: Child) -> Result<ExitCode> {
-    let handler = |kind| signal(kind).map_err(|error| Error::host("can't handle signals", error));
-    let mut interrupts = handler(SignalKind::interrupt())?;
-    let mut terminations = handler(SignalKind::terminate())?;
+async fn attend(mut child: Child, mut signals: Signals) -> Result<ExitCode> {
     let mut interrupted = 0;
     loop {
         tokio::select! {
@@ -75,7 +90,7 @@ async fn attend(mut child: Child) -> Result<ExitCode> {
                 let status = status.map_err(|error| Error::host("can't wait for the program", error))?;
                 return Ok(code(status, interrupted > 0));
             }
-            _ = interrupts.recv() => {
+            _ = signals.interrupts.recv() => {
                 interrupted += 1;
                 if interrupted > 1 {
                     tell(&child, Signal::KILL);
@@ -83,7 +98,7 @@ async fn attend(mut child: Child) -> Result<ExitCode> {
                     tell(&child, Signal::INT);
                 }
             }
-            _ = terminations.recv() => tell(&child, Signal::TERM),
+            _ = signals.terminations.recv() => tell(&child, Signal::TERM),
         }
     }
 }

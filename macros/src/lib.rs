@@ -6,7 +6,7 @@ use proc_macro::TokenStream;
 
 /// Registers a function as a task: executors can run it by its name, and it stays a plain function to call.
 ///
-/// ```ignore
+/// ```text
 /// #[convoke::task]
 /// fn square(x: u64) -> u64 {
 ///     x * x

@@ -15,8 +15,6 @@ pub mod outbox;
 mod panics;
 mod slot;
 mod stream;
-#[cfg(test)]
-mod test;
 
 use std::os::unix::net::UnixStream;
 

@@ -272,7 +272,9 @@ impl Engine {
 
     /// Tells attempts that run longer than they may, and the driver of them; answers when to look again.
     pub fn look_at_time_limits(&self, now: Moment) -> Option<Moment> {
-        let mut next: Option<Moment> = None;
+        // What no slot has taken yet comes first: a task that a slot takes meanwhile is then seen there.
+        let untaken = lock(&self.inside.queue).tasks.iter().filter_map(|queued| queued.time_limit).min();
+        let mut next = untaken.map(|limit| now + limit);
         for slot in &self.inside.slots {
             let mut slot = lock(slot);
             let waiting = slot.queue.iter().filter_map(|queued| queued.time_limit).min();
