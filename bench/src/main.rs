@@ -11,6 +11,12 @@ use std::process::ExitCode;
 
 use figures::Table;
 
+const HELP: &str = "Measures convoke beside a bare tonic stream, in one run: medians, ranges and ratios.
+
+  --tasks N    no-op tasks a round [default: 1000000]
+  --rounds N   rounds [default: 3]
+  --only NAME  one of floor, start, map, single, slots (ratios need floor, too)";
+
 struct Options {
     tasks: u64,
     rounds: usize,
@@ -21,6 +27,10 @@ fn options() -> Result<Options, String> {
     let mut options = Options { tasks: 1_000_000, rounds: 3, only: None };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
+        if matches!(name.as_str(), "--help" | "-h") {
+            println!("{HELP}");
+            std::process::exit(0);
+        }
         let value = arguments.next().ok_or_else(|| format!("{name} needs a value"))?;
         let number =
             || value.replace('_', "").parse::<u64>().map_err(|error| format!("{name} {value}: {error}"));

@@ -61,6 +61,7 @@ pub(crate) struct Map {
 }
 
 pub(crate) fn map(tasks: u64) -> Result<Map> {
+    let before = cpu_seconds()?;
     let driver = driver(2)?;
     let mut processes = driver.map(process, 0..1000).wait()?;
     processes.sort_unstable();
@@ -92,12 +93,8 @@ pub(crate) fn map(tasks: u64) -> Result<Map> {
     Ok(Map {
         tasks_per_second: tasks as f64 / taken.as_secs_f64(),
         in_order_per_second: tasks as f64 / in_order.as_secs_f64(),
-        cpu_us: (cpu - BEFORE.replace(cpu)) * 1e6 / (2 * tasks) as f64,
+        cpu_us: (cpu - before) * 1e6 / (2 * tasks) as f64,
     })
-}
-
-thread_local! {
-    static BEFORE: std::cell::Cell<f64> = std::cell::Cell::new(cpu_seconds().unwrap_or(0.0));
 }
 
 /// Processor time of this process and of all descendants that have been waited for.
