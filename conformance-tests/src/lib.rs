@@ -39,6 +39,7 @@ pub mod report;
 mod rule;
 pub mod rules;
 mod run;
+pub mod scan;
 mod select;
 mod service;
 mod timeline;
