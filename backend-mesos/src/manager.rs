@@ -68,6 +68,10 @@ impl Provisioner for Mesos {
         }
     }
 
+    fn fetches_bootstrap(&self) -> bool {
+        true
+    }
+
     async fn open(&self, spec: Arc<ApplicationSpec>, report: Reporter) -> Result<Opened> {
         spec.check_lease(LEAST_LEASE)?;
         spec.check_options(&[])?;

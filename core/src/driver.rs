@@ -7,6 +7,7 @@
 //!           rpc::service ── Attach, Fetch ──▶ task plane ──▶ jobs and tasks
 //! ```
 
+mod artifacts;
 mod builder;
 mod control;
 mod endpoint;

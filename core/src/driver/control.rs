@@ -119,6 +119,7 @@ impl Control {
         settings: DriverSettings,
         office: Arc<TicketOffice>,
         authority: Option<Authority>,
+        refusals: Arc<Refusals>,
     ) -> Arc<Control> {
         let times = ExecutorTimes {
             lost_after: settings.lost_after,
@@ -131,7 +132,7 @@ impl Control {
             settings,
             office,
             authority,
-            refusals: Arc::default(),
+            refusals,
             events: EventSource::new(),
             nearer: Notify::new(),
             standing: watch::Sender::default(),

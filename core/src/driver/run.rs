@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::artifacts::{self, BootstrapPlace};
 use super::control::{Control, WeakControl};
 use super::launcher::ExecutorLauncher;
 use super::service::DriverService;
@@ -26,6 +27,7 @@ use crate::manager::{
 use crate::rpc::accept::{Hall, Lobby, accept};
 use crate::rpc::authority::Authority;
 use crate::rpc::client::Trust;
+use crate::rpc::refusal::Refusals;
 use crate::rpc::ticket::TicketOffice;
 use crate::rpc::v1::driver_server::DriverServer;
 use crate::rpc::{limits, tls};
@@ -132,6 +134,18 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
     };
     let server_config = authority.as_ref().map(tls::driver_config).transpose()?;
     let trust = authority.as_ref().map_or(Trust::Insecure, |authority| Trust::Pin(authority.pin()));
+    let refusals = Arc::<Refusals>::default();
+    let (bootstrap, bootstrap_listener) = if manager.fetches_bootstrap() {
+        let place = BootstrapPlace {
+            bind: settings.bind_address(descriptor.capabilities.remote),
+            port: settings.bootstrap_port,
+            advertise: settings.bootstrap_advertise.clone(),
+            driver: addresses.clone(),
+        };
+        artifacts::prepare(bootstrap, place, refusals.clone()).await?
+    } else {
+        (bootstrap, None)
+    };
     let launcher = ExecutorLauncher {
         office: office.clone(),
         environment: executor_environment(&application, incarnation, trust, &addresses, settings.lease),
@@ -162,11 +176,17 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
     spec.check_lease(descriptor.least_lease)?;
 
     let (profile, executors) = (settings.default_profile(), settings.executors);
-    let control = Control::new(application, incarnation, settings, office, authority);
+    let control = Control::new(application, incarnation, settings, office, authority, refusals);
     control.set_plane(make_plane(Arc::new(WeakControl(Arc::downgrade(&control))))?);
 
     // Serve before the manager knows: an executor may call as soon as it is granted.
     let mut background = JoinSet::new();
+    if let Some(listener) = bootstrap_listener {
+        background.spawn(async move {
+            let _serving = listener;
+            std::future::pending().await
+        });
+    }
     let lobby = Lobby::new(limits::ANONYMOUS_CONNECTIONS, control.refusals.clone());
     let (known, known_connections) = mpsc::channel(64);
     let (anonymous, anonymous_connections) = mpsc::channel(64);

@@ -46,6 +46,10 @@ pub struct DriverSettings {
     pub advertise: Vec<String>,
     /// `driver.port`.
     pub port: u16,
+    /// `bootstrap.port`.
+    pub bootstrap_port: u16,
+    /// `bootstrap.advertise`.
+    pub bootstrap_advertise: Vec<String>,
     /// `insecure`.
     pub insecure: bool,
     /// `heartbeat.interval`.
@@ -85,6 +89,8 @@ impl Default for DriverSettings {
             bind: None,
             advertise: Vec::new(),
             port: 0,
+            bootstrap_port: 0,
+            bootstrap_advertise: Vec::new(),
             insecure: false,
             heartbeat_interval: Duration::from_secs(2),
             lost_after: Duration::from_secs(10),
@@ -164,9 +170,15 @@ table! {
         |s, v| { s.bind = Some(parsed(v, "an IP address of this machine")?); Ok(()) };
     "driver.advertise", "the bound address", "HOST[:PORT],…",
         "What executors dial, in order of preference; need not be an address of this machine.",
-        |s, v| { s.advertise = v.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(); Ok(()) };
+        |s, v| { s.advertise = list(v); Ok(()) };
     "driver.port", "any free one", "port", "The port that the driver listens on; when it is in use, the next fifteen are tried.",
         |s, v| { s.port = parsed(v, "a port (0 to 65535)")?; Ok(()) };
+    "bootstrap.port", "any free one", "port",
+        "Where nodes that fetch the executor's program from the driver (Mesos, YARN) get it; in use, the next fifteen are tried.",
+        |s, v| { s.bootstrap_port = parsed(v, "a port (0 to 65535)")?; Ok(()) };
+    "bootstrap.advertise", "the hosts of driver.advertise", "HOST[:PORT],…",
+        "What those nodes dial for it, in order of preference; need not be an address of this machine.",
+        |s, v| { s.bootstrap_advertise = list(v); Ok(()) };
     "insecure", "false", "true or false",
         "Gives up encryption and authentication: whoever reaches the driver's port, or listens on the way, can read and run all.",
         |s, v| { s.insecure = parsed(v, "true or false")?; Ok(()) };
@@ -330,6 +342,10 @@ fn variables(text: &str) -> Result<Vec<(String, String)>> {
             Ok((name.to_owned(), value.to_owned()))
         })
         .collect()
+}
+
+fn list(text: &str) -> Vec<String> {
+    text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
 }
 
 fn whole(text: &str) -> Result<u32> {

@@ -49,6 +49,12 @@ pub trait ClusterManager: Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether nodes have the bootstrap from a URL that a plain GET answers (Mesos' fetcher, YARN's localizer): then the driver
+    /// serves it on a listener of its own, and its builds have a [`Source::Url`](super::Source::Url). No I/O.
+    fn fetches_bootstrap(&self) -> bool {
+        false
+    }
+
     /// Reports nodes and totals, for people and for `doctor`.
     ///
     /// # Errors

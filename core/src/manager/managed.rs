@@ -98,6 +98,10 @@ impl<P: Provisioner> ClusterManager for Managed<P> {
         self.provisioner.default_executor_cpus()
     }
 
+    fn fetches_bootstrap(&self) -> bool {
+        self.provisioner.fetches_bootstrap()
+    }
+
     async fn cluster(&self) -> Result<ClusterReport> {
         self.provisioner.cluster().await
     }

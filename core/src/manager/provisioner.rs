@@ -43,6 +43,12 @@ pub trait Provisioner: Debug + Send + Sync + 'static {
         None
     }
 
+    /// Whether nodes have the bootstrap from a URL: see
+    /// [`ClusterManager::fetches_bootstrap`](super::ClusterManager::fetches_bootstrap).
+    fn fetches_bootstrap(&self) -> bool {
+        false
+    }
+
     /// Reports nodes and totals.
     ///
     /// # Errors

@@ -50,7 +50,7 @@ impl Lobby {
     }
 
     /// Takes a seat, away from its oldest holder where none is free.
-    fn enter(self: &Arc<Lobby>, address: SocketAddr) -> Seat {
+    pub(crate) fn enter(self: &Arc<Lobby>, address: SocketAddr) -> Seat {
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
         if seats.taken.len() >= self.most
             && let Some((_, (oldest, address))) = seats.taken.pop_first()
@@ -94,6 +94,11 @@ impl Seat {
     /// Its holder has shown who it is.
     pub(crate) fn leave(&self) {
         self.0.lobby.leave(self.0.number);
+    }
+
+    /// Completes when somebody newer has taken it.
+    pub(crate) fn evicted(&self) -> WaitForCancellationFutureOwned {
+        self.0.evicted.clone().cancelled_owned()
     }
 
     fn waits(&self) -> bool {

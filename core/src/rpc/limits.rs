@@ -33,3 +33,16 @@ pub const HANDSHAKE_FOR: Duration = Duration::from_secs(10);
 pub const DIAL_FOR: Duration = Duration::from_secs(5);
 /// How long a dialler waits for the answer to a join.
 pub const JOIN_FOR: Duration = Duration::from_secs(10);
+
+/// Connections to the bootstrap's listener that haven't asked for its file. One more ends the oldest of them.
+pub const FETCHERS_UNKNOWN: usize = 128;
+/// Connections that are being sent the bootstrap at one time; one more is told to come again.
+pub const FETCHERS_SERVED: usize = 512;
+/// The head of a request for the bootstrap has so many bytes at the most …
+pub const FETCHER_HEAD_BYTES: usize = 8 << 10;
+/// … and comes within this.
+pub const FETCHER_HEAD_FOR: Duration = Duration::from_secs(10);
+/// Of the bootstrap so much is read and sent at a time …
+pub const FETCHER_CHUNK_BYTES: usize = 64 << 10;
+/// … and who doesn't take that within this is hung up on.
+pub const FETCHER_STALLS_FOR: Duration = Duration::from_secs(60);

@@ -46,6 +46,8 @@ pub enum Refusal {
     SecondSupervisor,
     /// The driver isn't ready, or is ending.
     NotServing,
+    /// A request to the bootstrap's listener for anything else than its file.
+    NotServedThere,
 }
 
 impl Refusal {
@@ -70,6 +72,7 @@ impl Refusal {
             Refusal::Fenced => "the executor was given up, and can't come back",
             Refusal::SecondSupervisor => "the executor has its supervisor already",
             Refusal::NotServing => "the driver takes no executor now",
+            Refusal::NotServedThere => "nothing else than the bootstrap is served there",
         }
     }
 
@@ -87,6 +90,7 @@ impl Refusal {
             Refusal::NotServing | Refusal::Idle | Refusal::LobbyFull | Refusal::SlowHandshake => {
                 ErrorKind::Unavailable
             }
+            Refusal::NotServedThere => ErrorKind::NotFound,
             Refusal::ForeignCertificate
             | Refusal::Anonymous
             | Refusal::OtherApplication

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "a test crate")]
 
 mod executor;
+mod fetching;
 mod loss;
 mod manager;
 mod plane;

@@ -30,6 +30,7 @@ struct State {
     dropped: bool,
     /// `register` doesn't come back.
     hangs: bool,
+    fetches: bool,
 }
 
 impl TestManager {
@@ -75,6 +76,11 @@ impl TestManager {
     /// Registers nobody.
     pub fn hang(&self) {
         self.state().hangs = true;
+    }
+
+    /// Its nodes have the bootstrap from a URL.
+    pub fn fetch(&self) {
+        self.state().fetches = true;
     }
 
     /// Says this as the reason of every shortfall.
@@ -124,6 +130,10 @@ impl ClusterManager for TestManager {
             capabilities: Capabilities::default(),
             least_lease: Duration::ZERO,
         }
+    }
+
+    fn fetches_bootstrap(&self) -> bool {
+        self.state().fetches
     }
 
     async fn register(&self, spec: ApplicationSpec) -> Result<Registration> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use convoke_core::driver::Refusal;
+use convoke_core::driver::{DriverBuilder, Refusal};
 use convoke_core::executor::link::IdentityParts;
 use convoke_core::ids::{ExecutorId, Incarnation, Name, ProfileId};
 use convoke_core::rpc::client::Trust;
@@ -14,22 +14,29 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::executor::{FakeExecutor, Found, attach};
+use super::manager::TestManager;
 use super::plane::Told;
-use super::walk::{World, world};
+use super::walk::{World, world_at};
 use super::{SOON, eventually};
 
 async fn busy_world(insecure: bool) -> (World, super::executor::Beating) {
-    let world = world(|builder| {
-        let builder = builder.executors(8).heartbeat_interval("20ms").lost_after("10s");
-        if insecure { builder.insecure() } else { builder }
-    })
-    .await;
+    let adjust = |builder: DriverBuilder| if insecure { builder.insecure() } else { builder };
+    busy_world_at(TestManager::new(), adjust).await
+}
+
+pub async fn busy_world_at(
+    manager: std::sync::Arc<TestManager>,
+    adjust: impl FnOnce(DriverBuilder) -> DriverBuilder,
+) -> (World, super::executor::Beating) {
+    let adjust =
+        |builder: DriverBuilder| adjust(builder.executors(8).heartbeat_interval("20ms").lost_after("10s"));
+    let world = world_at(manager, adjust).await;
     let good = FakeExecutor::join(&world.command(0)).await;
     (world, good.beat_on())
 }
 
 impl World {
-    fn refused(&self, why: Refusal) -> u64 {
+    pub fn refused(&self, why: Refusal) -> u64 {
         self.driver.refusals().get(&why).copied().unwrap_or(0)
     }
 
@@ -39,7 +46,7 @@ impl World {
     }
 
     /// The good executor still has its lease renewed.
-    async fn good_goes_on(&self, good: &super::executor::Beating) {
+    pub async fn good_goes_on(&self, good: &super::executor::Beating) {
         let before = good.renewals();
         eventually("the good executor's lease is renewed", || good.renewals() > before + 2).await;
         assert!(good.lives());
@@ -236,7 +243,7 @@ async fn a_thousand_half_open_connections_keep_nobody_out() {
 }
 
 /// Both ends of the connections are in this process.
-fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum.map_or(Some(8192), |most| Some(most.min(8192)));

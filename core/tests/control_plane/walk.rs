@@ -21,7 +21,15 @@ pub struct World {
 
 /// A driver with a manager and a task plane of this test's own.
 pub async fn world(adjust: impl FnOnce(DriverBuilder) -> DriverBuilder) -> World {
-    let (manager, plane) = (TestManager::new(), TestPlane::default());
+    world_at(TestManager::new(), adjust).await
+}
+
+/// The same with this manager.
+pub async fn world_at(
+    manager: std::sync::Arc<TestManager>,
+    adjust: impl FnOnce(DriverBuilder) -> DriverBuilder,
+) -> World {
+    let plane = TestPlane::default();
     let builder = Driver::builder_with(Registry::new())
         .ignore_environment()
         .name("control plane")
