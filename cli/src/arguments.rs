@@ -24,6 +24,7 @@ pub enum Command {
     Submit(Submit),
     Explain(Explain),
     Doctor(Doctor),
+    Conformance(Conformance),
     Settings(Settings),
     Completions(Completions),
     Executor,
@@ -148,6 +149,48 @@ Examples:
   convoke doctor --master 'local-cluster[1,1,512MiB]' --json
 
 Exit code: 0 all well, 1 something is wrong, 2 wrong usage.";
+
+/// Examine a cluster manager: which rules of the contract hold, rule by rule, with a certificate.
+///
+/// Its own small applications (0.1 cpu and 64 MiB an executor, short leases) are registered, watched and ended. What happens is
+/// counted by their connections and, where they run on this host, in the process table; never by what the manager says.
+#[derive(Debug, Args)]
+#[command(after_help = CONFORMANCE_EXAMPLES)]
+pub struct Conformance {
+    #[command(flatten)]
+    pub place: Where,
+    /// Which certificate: manager or runtime [default: manager, or that of the rules named]
+    #[arg(long = "profile", value_name = "PROFILE")]
+    pub profiles: Vec<String>,
+    /// Only this rule (A2), area (A), or words of a statement; may be given several times
+    #[arg(long = "rule", value_name = "RULE")]
+    pub rules: Vec<String>,
+    /// List the rules instead
+    #[arg(long)]
+    pub list: bool,
+    /// A program that injects faults and counts independently, called as PROGRAM HOOK ARGUMENT…; docs/conformance.md has its protocol
+    #[arg(long, value_name = "PROGRAM")]
+    pub hooks: Option<PathBuf>,
+    /// How long something may take (settle=1m); docs/conformance.md lists them; may be given several times
+    #[arg(long = "deadline", value_name = "NAME=TIME")]
+    pub deadlines: Vec<String>,
+    /// A file of known failures with their reasons; a waived rule that passes fails the run
+    #[arg(long, value_name = "FILE")]
+    pub waivers: Option<PathBuf>,
+    /// How it is reported on standard output: text, json or junit
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub report: String,
+    #[command(flatten)]
+    pub configuration: Configuration,
+}
+
+const CONFORMANCE_EXAMPLES: &str = "\
+Examples:
+  convoke conformance --master 'local-cluster[2,2,1GiB]'
+  convoke conformance --master mesos://host:5050 --rule A2 --rule L --report json
+  convoke conformance --master mesos://host:5050 --hooks ./my-hooks --deadline settle=1m
+
+Exit code: 0 a full certificate, 1 a rule failed, 2 it could not run, 3 partial: something could not be checked.";
 
 /// List every setting: its name, its variable, default, unit and meaning.
 #[derive(Debug, Args)]

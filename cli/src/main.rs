@@ -8,6 +8,7 @@
 
 mod arguments;
 mod completions;
+mod conformance;
 mod doctor;
 mod explain;
 mod leftovers;
@@ -23,13 +24,16 @@ use clap::Parser;
 use convoke::ErrorKind;
 
 fn main() -> ExitCode {
-    // this program is also the bootstrap of executors: explain and doctor start some of it
+    // this program is also what the conformance kit runs on a cluster, under a supervisor as any executor …
+    convoke_conformance::become_probe_if_asked();
+    // … and the bootstrap of executors: explain and doctor start some of it
     convoke::init();
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Submit(command) => submit::run(&command),
         Command::Explain(command) => explain::run(&command),
         Command::Doctor(command) => doctor::run(&command),
+        Command::Conformance(command) => conformance::run(&command),
         Command::Settings(command) => list_settings::run(&command),
         Command::Completions(command) => completions::run(&command),
         Command::Executor => Err(convoke::Error::invalid("executor", "nobody asked for an executor here")

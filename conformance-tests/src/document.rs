@@ -5,6 +5,45 @@ use crate::harness::Hook;
 use crate::rule::{Rule, Subject};
 use crate::rules;
 
+const RUNNING: &str = "\
+## Running it
+
+On a cluster that exists, by its master URL:
+
+```sh
+convoke conformance --master 'local-cluster[2,2,1GiB]'
+convoke conformance --master mesos://host:5050 --rule A2 --report json --hooks ./my-hooks --deadline settle=1m
+```
+
+Its exit code is 0 for a full certificate, 1 where a rule failed, 2 where it could not run, 3 where something could not be checked.
+
+As a test of a manager's own crate (`harness = false` in `Cargo.toml`; `tests/conformance.rs` of this crate is one), where not checkable
+rules fail nothing:
+
+```sh
+cargo test --test conformance                     # the whole profile, cases side by side
+cargo test --test conformance -- A2 --report json # one rule, one area (A), or words of a statement
+cargo nextest run --test conformance A2           # each rule is a test of its own
+```
+
+Known failures stand in a waivers file (`--waivers FILE`, or the harness's `waivers`): ids, below lines with `#` that give the reason. A waived
+rule that passes fails the run.
+
+";
+
+const HOOKS: &str = "
+## Hooks
+
+All optional. Without one, the rules that need it are *not checkable*. A harness implements them as methods of `Hooks`; the command line
+takes a program, and calls it as `PROGRAM HOOK ARGUMENT…` with the master URL in `CONVOKE_MASTER`. The program ends with
+
+- 0 once the fault bites, and prints what the hook asks for;
+- 69 where it has no such hook;
+- 70 where what the rule speaks of does not exist at this manager (standard output says why): the rule is *not claimed*;
+- any other code where it failed, which standard error explains.
+
+";
+
 /// `docs/conformance.md`: every rule with how it is checked, every deadline, every hook; generated from the entries.
 #[must_use]
 pub fn document() -> String {
@@ -16,6 +55,7 @@ pub fn document() -> String {
          needs) or *not run*; never as passed for what was not exercised.\n\n\
          A failure prints what was seen with all events in order, where to look, and the command that runs that rule alone.\n\n",
     );
+    out.push_str(RUNNING);
     let mut area = "";
     for rule in rules::all() {
         if area != &rule.id[..1] {
@@ -30,10 +70,11 @@ pub fn document() -> String {
         let default = convoke_core::units::format_duration(name.default());
         let _ = writeln!(out, "| `{}` | {default} | {} |", name.as_str(), name.meaning());
     }
-    out.push_str("\n## Hooks\n\nAll optional. Without one, the rules that need it are *not checkable*.\n\n");
-    out.push_str("| hook | what it does | needed by |\n| --- | --- | --- |\n");
+    out.push_str(HOOKS);
+    out.push_str("| hook | arguments → prints | what it does | needed by |\n| --- | --- | --- | --- |\n");
     for hook in Hook::ALL {
-        let _ = writeln!(out, "| `{}` | {} | {} |", hook.as_str(), hook.meaning(), needed_by(*hook));
+        let (name, form, meaning) = (hook.as_str(), hook.form(), hook.meaning());
+        let _ = writeln!(out, "| `{name}` | {form} | {meaning} | {} |", needed_by(*hook));
     }
     out
 }

@@ -97,10 +97,7 @@ impl TestArguments {
                 "--rule" => parsed.options.selection.filters.push(value()),
                 "--report" => parsed.format = value().parse()?,
                 "--deadline" => parsed.options.deadlines.push(value()),
-                "--profile" => parsed.options.selection.profiles.push(match value().as_str() {
-                    "runtime" => Profile::Runtime,
-                    _ => Profile::Manager,
-                }),
+                "--profile" => parsed.options.selection.profiles.push(value().parse()?),
                 "--format" => parsed.terse = value() == "terse",
                 // libtest's, with a value of their own
                 "--test-threads" | "--logfile" | "--color" | "--shuffle-seed" | "-Z" => drop(value()),

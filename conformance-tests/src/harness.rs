@@ -27,6 +27,23 @@ pub trait Harness: Debug + Send + Sync + 'static {
     /// Any: the rules that needed it are reported as "could not run".
     async fn environment(&self) -> Result<Environment>;
 
+    /// The same cluster, reached from another process of this program by the address that the hook
+    /// [`address`](Hooks::address) gave: the kit kills drivers there (T2). A manager that lives in its driver's process is
+    /// simply made anew.
+    ///
+    /// # Errors
+    /// `Unsupported` where the harness can't; the rules that need it are then not checkable.
+    fn dial(&self, address: &str) -> Result<Arc<dyn ClusterManager>> {
+        let _ = address;
+        Err(Error::unsupported("this harness reaches its cluster from its own process alone"))
+    }
+
+    /// What is no process and outlives a driver that vanished (T2), each as `KIND: how long`; printed on the certificate. An
+    /// entry of the hook `list-existing` that begins with one of these kinds is no breach.
+    fn stays(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// How long things take here.
     fn deadlines(&self) -> Deadlines {
         Deadlines::default()
@@ -40,6 +57,11 @@ pub trait Harness: Debug + Send + Sync + 'static {
     /// How many environments may exist at once. One where they share a cluster.
     fn side_by_side(&self) -> usize {
         4
+    }
+
+    /// Whether all environments are one and the same cluster: then a case that disturbs it runs alone.
+    fn shared(&self) -> bool {
+        false
     }
 
     /// Addresses that executors reach this process at. Loopback, where they run on this host.
@@ -182,12 +204,58 @@ hooks! {
     ListExisting, "list-existing";
     /// Ends an application as an operator would.
     EndApplication, "end-application";
-    /// Announces that a node will go.
+    /// Announces that a node will go, in so long.
     DrainNode, "drain-node";
+    /// Takes one executor's resources for somebody else.
+    Preempt, "preempt";
+    /// Says how another process of this program reaches the cluster: what `Harness::dial` takes.
+    Address, "address";
     /// Reads the outcome that the manager shows.
     OutcomeShown, "outcome-shown";
     /// Counts calls and bytes to the manager so far.
     Traffic, "traffic";
+}
+
+impl Hook {
+    /// What a hooks program is given, and what it prints.
+    #[must_use]
+    pub const fn form(self) -> &'static str {
+        match self {
+            Hook::KillNode | Hook::ReviveNode | Hook::KillDaemon | Hook::FillDisk | Hook::FreeDisk => "HOST",
+            Hook::DrainNode => "HOST SECONDS",
+            Hook::TakeResources => "EXECUTORS",
+            Hook::OverGrant | Hook::EndApplication => "NATIVE_ID",
+            Hook::Preempt => "NATIVE_ID of an executor",
+            Hook::CountProcesses => "APPLICATION_ID → a number",
+            Hook::ListExisting => "APPLICATION_ID → a line for each thing",
+            Hook::OutcomeShown => "NATIVE_ID → the manager's words",
+            Hook::Traffic => "→ calls and bytes: two numbers",
+            Hook::Address => "(the command line knows it)",
+            Hook::StopManager
+            | Hook::StartManager
+            | Hook::CutNetwork
+            | Hook::MendNetwork
+            | Hook::GiveResources => "",
+        }
+    }
+
+    /// Whether others on the same cluster would notice it, rather than that it only looks, or concerns one application.
+    #[must_use]
+    pub const fn disturbs(self) -> bool {
+        !matches!(
+            self,
+            Hook::CountProcesses
+                | Hook::ListExisting
+                | Hook::OutcomeShown
+                | Hook::Traffic
+                | Hook::Preempt
+                | Hook::Address
+                | Hook::OverGrant
+                | Hook::EndApplication
+                | Hook::GiveResources
+                | Hook::MendNetwork
+        )
+    }
 }
 
 /// Why a hook did nothing.
@@ -195,6 +263,8 @@ hooks! {
 pub enum Unhooked {
     /// The harness doesn't have it: the rules that need it are not checkable.
     NoSuchHook,
+    /// What the rule speaks of does not exist at this manager (it keeps no outcomes), and why: the rule is not claimed.
+    DoesNotApply(String),
     /// It has it, and it failed.
     Failed(Error),
 }
@@ -285,6 +355,14 @@ pub trait Hooks: Debug + Send + Sync {
     }
     /// [`Hook::DrainNode`]: in so long, the node will go.
     async fn drain_node(&self, host: &Name, after: Duration) -> Hooked {
+        Err(Unhooked::NoSuchHook)
+    }
+    /// [`Hook::Preempt`]: the executor of this native id.
+    async fn preempt(&self, native: &str) -> Hooked {
+        Err(Unhooked::NoSuchHook)
+    }
+    /// [`Hook::Address`]: for [`Harness::dial`], in a process that is killed (T2).
+    async fn address(&self) -> Hooked<String> {
         Err(Unhooked::NoSuchHook)
     }
     /// [`Hook::OutcomeShown`]: of the application of this native id, in the manager's words.

@@ -30,7 +30,9 @@ mod document;
 mod driven;
 mod entry;
 mod harness;
+mod hooks_program;
 mod launcher;
+mod live;
 pub mod mutants;
 mod outcome;
 pub mod probe;
@@ -59,7 +61,9 @@ pub use entry::main;
 pub use harness::{
     Environment, Guard, Harness, Hook, Hooked, Hooks, ManagerOptions, NoHooks, Room, Sizes, Traffic, Unhooked,
 };
+pub use hooks_program::HooksProgram;
 pub use launcher::Tweak;
+pub use live::{LiveCluster, LiveHarness, MakeManager};
 pub use outcome::{CaseOutcome, RuleOutcome};
 pub use probe::become_probe_if_asked;
 pub use rule::{Case, Check, Claim, Level, Profile, Rule, Subject};

@@ -57,6 +57,11 @@ impl CaseOutcome {
                 outcome.why = Some(lacks);
                 outcome.timeline.clear();
             }
+            Err(Finding::NotClaimed { why }) => {
+                outcome.verdict = Verdict::NotClaimed;
+                outcome.why = Some(why);
+                outcome.timeline.clear();
+            }
             Err(Finding::CouldNotRun(error)) => {
                 outcome.verdict = Verdict::NotRun;
                 outcome.why = Some(could_not_run(&error));

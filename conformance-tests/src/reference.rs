@@ -12,6 +12,7 @@ mod client;
 mod cluster;
 mod daemon;
 mod executor;
+mod folder;
 mod harness;
 mod hooks;
 mod recovery;

@@ -76,6 +76,12 @@ impl Case {
     pub const fn alone(self) -> Case {
         Case { alone: true, ..self }
     }
+
+    /// Whether others on the same cluster would notice it: it injects a fault, or takes all room.
+    #[must_use]
+    pub fn disturbs(&self) -> bool {
+        self.hooks.iter().any(|hook| hook.disturbs())
+    }
 }
 
 impl fmt::Debug for Case {
@@ -123,6 +129,19 @@ impl Profile {
         match self {
             Profile::Manager => "manager",
             Profile::Runtime => "runtime",
+        }
+    }
+}
+
+impl std::str::FromStr for Profile {
+    type Err = convoke_core::Error;
+    fn from_str(text: &str) -> convoke_core::Result<Profile> {
+        match text {
+            "manager" => Ok(Profile::Manager),
+            "runtime" => Ok(Profile::Runtime),
+            _ => Err(convoke_core::Error::invalid("profile", "there is no such profile")
+                .with("text", format!("{text:?}"))
+                .help("one of manager, runtime")),
         }
     }
 }

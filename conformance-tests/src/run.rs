@@ -87,7 +87,8 @@ pub async fn run(
         outcomes.insert(rule.id, outcome);
     }
     // side by side first, then those that need the machine to themselves
-    let (alone, together): (Vec<_>, Vec<_>) = cases.into_iter().partition(|(_, _, case)| case.alone);
+    let (alone, together): (Vec<_>, Vec<_>) =
+        cases.into_iter().partition(|(_, _, case)| case.alone || harness.shared() && case.disturbs());
     for (list, at_once) in [(together, harness.side_by_side().max(1)), (alone, 1)] {
         let places = Arc::new(Semaphore::new(at_once));
         let mut running = tokio::task::JoinSet::new();

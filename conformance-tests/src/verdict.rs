@@ -82,6 +82,11 @@ pub enum Finding {
         /// What it lacks.
         lacks: String,
     },
+    /// The rule does not apply to this manager.
+    NotClaimed {
+        /// Why.
+        why: String,
+    },
     /// The kit itself, or the harness, could not do its part.
     CouldNotRun(Error),
 }
@@ -102,6 +107,7 @@ impl Finding {
     pub fn of_hook(hook: Hook, unhooked: Unhooked) -> Finding {
         match unhooked {
             Unhooked::NoSuchHook => Finding::lacks(format!("no such hook: {}", hook.as_str())),
+            Unhooked::DoesNotApply(why) => Finding::NotClaimed { why },
             Unhooked::Failed(error) => {
                 Finding::CouldNotRun(error.with("hook", hook.as_str()).help("mend the harness"))
             }

@@ -67,6 +67,7 @@ fn capabilities() -> Capabilities {
         .placement()
         .exclusion()
         .constraints()
+        .devices()
         .memory_enforced()
         .logs()
         .draining()
@@ -224,8 +225,7 @@ impl Shared {
                 self.report.manager(Ok(()));
                 return true;
             }
-            FromDaemon::Granted { executor, profile, native, host, actual } => {
-                let devices = BTreeMap::new();
+            FromDaemon::Granted { executor, profile, native, host, actual, devices } => {
                 self.report.granted(Grant { executor, profile, native, host: Some(host), actual, devices });
             }
             FromDaemon::Launched { executor } => self.report.launched(executor, Vec::new()),

@@ -26,11 +26,48 @@ pub(super) struct Cluster {
 pub(super) struct Node {
     pub(super) total: Resources,
     pub(super) free: Resources,
+    /// Indexes of the devices that nobody holds.
+    free_devices: BTreeMap<Name, BTreeSet<u64>>,
     pub(super) alive: bool,
     pub(super) draining: bool,
     pub(super) disk_full: bool,
     /// Launches that failed here in a row, through no fault of the application: others are tried first (F7).
     pub(super) failures: u32,
+}
+
+impl Node {
+    pub(super) fn new(total: Resources) -> Node {
+        let free_devices =
+            total.named.iter().map(|(name, count)| (name.clone(), (0..*count).collect())).collect();
+        Node {
+            free: total.clone(),
+            free_devices,
+            total,
+            alive: true,
+            draining: false,
+            disk_full: false,
+            failures: 0,
+        }
+    }
+
+    /// Takes what one needs, which must be there; answers the indexes of its devices.
+    fn take(&mut self, need: &Resources) -> BTreeMap<Name, Vec<String>> {
+        let _fits = self.free.take(need);
+        let take = |(name, count): (&Name, &u64)| {
+            let free = self.free_devices.entry(name.clone()).or_default();
+            let taken = (0..*count).filter_map(|_| free.pop_first()).map(|index| index.to_string()).collect();
+            (name.clone(), taken)
+        };
+        need.named.iter().filter(|(_, count)| **count > 0).map(take).collect()
+    }
+
+    fn give_back(&mut self, placed: &Placed) {
+        self.free.give_back(&placed.each);
+        for (name, indexes) in &placed.devices {
+            let indexes = indexes.iter().filter_map(|index| index.parse::<u64>().ok());
+            self.free_devices.entry(name.clone()).or_default().extend(indexes);
+        }
+    }
 }
 
 /// One application.
@@ -57,6 +94,10 @@ pub(super) struct Placed {
     pub(super) profile: ProfileId,
     pub(super) node: Name,
     pub(super) each: Resources,
+    /// Indexes of its devices.
+    pub(super) devices: BTreeMap<Name, Vec<String>>,
+    /// What the manager did to it, which explains its end.
+    pub(super) act: Option<(ExitCause, String)>,
     /// Its guard's process number and start, once it runs.
     pub(super) guard: Option<(i32, u64)>,
     pub(super) exit: Option<(ExitCause, String, Vec<u8>)>,
@@ -92,6 +133,7 @@ impl Booked {
             native: format!("{}-{executor}", self.native),
             host: placed.node.clone(),
             actual: placed.each.clone(),
+            devices: placed.devices.clone(),
         }
     }
 
@@ -112,13 +154,13 @@ impl Cluster {
                     waiting.push(wanted);
                     continue;
                 };
-                if let Some(node) = self.nodes.get_mut(&name) {
-                    let _fitted = node.free.take(&wanted.each);
-                }
+                let devices = self.nodes.get_mut(&name).map(|node| node.take(&wanted.each));
                 let placed = Placed {
                     profile: wanted.profile,
                     node: name,
                     each: wanted.each.clone(),
+                    devices: devices.unwrap_or_default(),
+                    act: None,
                     guard: None,
                     exit: None,
                 };
@@ -146,7 +188,7 @@ impl Cluster {
         };
         placed.exit = Some((cause.clone(), message.clone(), log_tail.clone()));
         if let Some(node) = self.nodes.get_mut(&placed.node) {
-            node.free.give_back(&placed.each);
+            node.give_back(placed);
             let refused =
                 Blame::of(&cause) == Blame::Infrastructure && matches!(cause, ExitCause::LaunchFailed(_));
             node.failures = if refused { node.failures.saturating_add(1) } else { 0 };
@@ -158,6 +200,10 @@ impl Cluster {
     pub(super) fn occupy(&mut self, placed: &Placed) {
         if let Some(node) = self.nodes.get_mut(&placed.node) {
             let _fits = node.free.take(&placed.each);
+            for (name, indexes) in &placed.devices {
+                let free = node.free_devices.entry(name.clone()).or_default();
+                free.retain(|index| !indexes.contains(&index.to_string()));
+            }
         }
     }
 

@@ -55,11 +55,7 @@ pub(super) struct Daemon {
 
 fn serve(folder: &Path, nodes: &str) -> std::io::Result<()> {
     let nodes: BTreeMap<Name, Resources> = serde_json::from_str(nodes)?;
-    let nodes = nodes.into_iter().map(|(name, total)| {
-        let node =
-            Node { free: total.clone(), total, alive: true, draining: false, disk_full: false, failures: 0 };
-        (name, node)
-    });
+    let nodes = nodes.into_iter().map(|(name, total)| (name, Node::new(total)));
     let cluster = Cluster { nodes: nodes.collect(), ..Cluster::default() };
     let daemon = Daemon { folder: folder.to_owned(), cluster: Arc::new(Mutex::new(cluster)) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -87,7 +83,7 @@ fn serve(folder: &Path, nodes: &str) -> std::io::Result<()> {
                 // the kit's process is gone, however it ended
                 _ = &mut gone => {
                     daemon.end_everything();
-                    return Ok(());
+                    return std::fs::remove_dir_all(folder);
                 }
             }
         }
@@ -231,12 +227,15 @@ impl Daemon {
 
     async fn run(&self, application: &ApplicationId, wanted: WantedOnWire) {
         let folder = self.executor_folder(application, wanted.executor);
-        let disk_full = {
+        let (disk_full, devices) = {
             let cluster = self.cluster();
-            let node = cluster.applications.get(application).and_then(|b| b.executors.get(&wanted.executor));
-            node.and_then(|placed| cluster.nodes.get(&placed.node)).is_some_and(|node| node.disk_full)
+            let placed =
+                cluster.applications.get(application).and_then(|b| b.executors.get(&wanted.executor));
+            let node = placed.and_then(|placed| cluster.nodes.get(&placed.node));
+            let devices = placed.map(|placed| placed.devices.clone()).unwrap_or_default();
+            (node.is_some_and(|node| node.disk_full), devices)
         };
-        let ended = match executor::start(&folder, &wanted.command, disk_full) {
+        let ended = match executor::start(&folder, &wanted.command, &devices, disk_full) {
             Err((cause, message)) => (cause, message),
             Ok(mut child) => {
                 let guard = child.id().and_then(ProcessId::of);
@@ -273,16 +272,17 @@ impl Daemon {
         cause: ExitCause,
         message: String,
     ) {
-        let node_is_dead = {
+        let (node_is_dead, act) = {
             let cluster = self.cluster();
             let placed = cluster.applications.get(application).and_then(|b| b.executors.get(&executor));
-            placed.and_then(|placed| cluster.nodes.get(&placed.node)).is_some_and(|node| !node.alive)
+            let node = placed.and_then(|placed| cluster.nodes.get(&placed.node));
+            (node.is_some_and(|node| !node.alive), placed.and_then(|placed| placed.act.clone()))
         };
         let (cause, message) = if node_is_dead {
             tokio::time::sleep(NODE_LOST_AFTER).await;
             (ExitCause::NodeLost, "its node is dead".to_owned())
         } else {
-            (cause, message)
+            act.unwrap_or((cause, message))
         };
         let tail = executor::log_tail(&self.executor_folder(application, executor));
         self.cluster().exited(application, executor, cause, message, tail);
@@ -355,7 +355,7 @@ pub(super) fn guard_of(placed: &Placed) -> Option<ProcessId> {
 }
 
 /// SIGTERM, a second, SIGKILL for the whole tree.
-fn end(placed: &Placed) {
+pub(super) fn end(placed: &Placed) {
     let Some(guard) = guard_of(placed) else { return };
     if let Err(error) = guard.signal(Signal::TERM) {
         eprintln!("the reference's daemon can't end process {}: {error}", guard.number);

@@ -1,5 +1,6 @@
 //! Starting one executor on a simulated node.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use convoke_core::executor::environment;
+use convoke_core::ids::Name;
 use convoke_core::manager::{Artifact, ExitCause, LaunchFailure, Source};
 use convoke_core::secret::{Digest, to_hex};
 use tokio::process::{Child, Command};
@@ -17,7 +19,12 @@ use super::wire::CommandOnWire;
 pub(super) type Refusal = (ExitCause, String);
 
 /// Makes the executor's folder and starts its guard, or the program itself where it isn't the bootstrap.
-pub(super) fn start(folder: &Path, command: &CommandOnWire, disk_full: bool) -> Result<Child, Refusal> {
+pub(super) fn start(
+    folder: &Path,
+    command: &CommandOnWire,
+    devices: &BTreeMap<Name, Vec<String>>,
+    disk_full: bool,
+) -> Result<Child, Refusal> {
     if disk_full {
         let why = format!("can't write {}: the disk is full", folder.display());
         return Err((ExitCause::LaunchFailed(LaunchFailure::DiskFull), why));
@@ -50,6 +57,11 @@ pub(super) fn start(folder: &Path, command: &CommandOnWire, disk_full: bool) -> 
         .current_dir(&work)
         .stdin(Stdio::null())
         .process_group(0);
+    if !devices.is_empty() {
+        let devices = serde_json::to_string(devices)
+            .map_err(|error| (ExitCause::LaunchFailed(LaunchFailure::Other), error.to_string()))?;
+        started.env(environment::DEVICES, devices);
+    }
     if command.supervised {
         started
             .env(environment::ROLE, "guard")

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use super::client::{Line, Reference};
 use super::daemon::DAEMON;
+use super::folder;
 use super::hooks::ReferenceHooks;
 use crate::harness::{Environment, Guard, Harness, Room, Sizes};
 
@@ -28,9 +29,11 @@ pub struct ReferenceNodes {
 }
 
 impl Default for ReferenceNodes {
-    /// Three nodes of 16 cpus and 8 GiB, of which the kit's executors use little.
+    /// Three nodes of 16 cpus, 8 GiB and two devices, of which the kit's executors use little.
     fn default() -> ReferenceNodes {
-        ReferenceNodes { count: 3, each: Resources::new(Cpus::whole(16), MiB(8192)) }
+        let mut each = Resources::new(Cpus::whole(16), MiB(8192));
+        each.named.extend(Name::new("gpu").map(|name| (name, 2)));
+        ReferenceNodes { count: 3, each }
     }
 }
 
@@ -50,10 +53,7 @@ impl ReferenceHarness {
         &self,
         wrap: impl FnOnce(Arc<dyn ClusterManager>) -> Arc<dyn ClusterManager>,
     ) -> Result<Environment> {
-        let folder = tempfile::Builder::new()
-            .prefix("convoke-reference-")
-            .tempdir()
-            .map_err(|error| Error::host("no folder for the reference", error))?;
+        let folder = folder::make().map_err(|error| Error::host("no folder for the reference", error))?;
         let hosts: Vec<Name> =
             (0..self.nodes.count).map(|number| Name::new(format!("node-{number}"))).collect::<Result<_>>()?;
         let nodes: BTreeMap<&Name, &Resources> = hosts.iter().map(|host| (host, &self.nodes.each)).collect();

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use convoke_core::ids::{ExecutorId, Name};
+use convoke_core::ids::{ApplicationId, ExecutorId, Name};
+use convoke_core::manager::ExitCause;
 use convoke_core::process::tree::kill_trees;
 use convoke_core::resource::Resources;
 use convoke_core::{Error, ErrorKind};
@@ -13,10 +14,13 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 use super::client::Line;
 use super::cluster::Placed;
-use super::daemon::{Daemon, guard_of};
+use super::daemon::{Daemon, end, guard_of};
 use super::harness::DaemonProcess;
 use super::wire::{FromDaemon, HookOnWire, ToDaemon, WantedOnWire};
 use crate::harness::{Hooked, Hooks, Traffic};
+
+/// How long a daemon that died alone is away.
+const DAEMON_AWAY: Duration = Duration::from_millis(300);
 
 impl Daemon {
     /// Carries out a hook; answers its lines, or why it can't.
@@ -27,6 +31,7 @@ impl Daemon {
             HookOnWire::FillDisk(host) => self.change(&host, |node| node.disk_full = true),
             HookOnWire::FreeDisk(host) => self.change(&host, |node| node.disk_full = false),
             HookOnWire::DrainNode { host, after_ms } => self.drain_node(&host, after_ms),
+            HookOnWire::Preempt { native } => self.preempt(&native),
             HookOnWire::Take { executors, each } => self.take(executors, &each),
             HookOnWire::GiveBack => {
                 let mut cluster = self.cluster();
@@ -59,7 +64,7 @@ impl Daemon {
         Ok(Vec::new())
     }
 
-    fn on_node(&self, host: &Name) -> Vec<(convoke_core::ids::ApplicationId, ExecutorId, Placed)> {
+    fn on_node(&self, host: &Name) -> Vec<(ApplicationId, ExecutorId, Placed)> {
         let cluster = self.cluster();
         let all = cluster.applications.iter().flat_map(|(application, booked)| {
             booked.executors.iter().map(|(id, placed)| (application.clone(), *id, placed.clone()))
@@ -87,6 +92,38 @@ impl Daemon {
                 booked.tell(FromDaemon::Draining { executors: vec![executor], until_ms: after_ms, why });
             }
         }
+        let (daemon, host) = (self.clone(), host.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(after_ms)).await;
+            for (application, executor, _) in daemon.on_node(&host) {
+                let act = (ExitCause::NodeDrained, format!("{host} was taken down"));
+                daemon.act(&application, executor, act);
+            }
+        });
+        Ok(Vec::new())
+    }
+
+    /// The manager ends an executor, and says why.
+    fn act(&self, application: &ApplicationId, executor: ExecutorId, act: (ExitCause, String)) {
+        let mut cluster = self.cluster();
+        let booked = cluster.applications.get_mut(application);
+        let placed = booked.and_then(|booked| booked.executors.get_mut(&executor));
+        if let Some(placed) = placed.filter(|placed| placed.exit.is_none()) {
+            placed.act = Some(act);
+            end(placed);
+        }
+    }
+
+    fn preempt(&self, native: &str) -> Result<Vec<String>, String> {
+        let found = {
+            let cluster = self.cluster();
+            cluster.applications.iter().find_map(|(id, booked)| {
+                let executor = native.strip_prefix(&booked.native)?.strip_prefix('-')?.parse().ok()?;
+                Some((id.clone(), ExecutorId(executor)))
+            })
+        };
+        let (application, executor) = found.ok_or_else(|| format!("no executor {native}"))?;
+        self.act(&application, executor, (ExitCause::Preempted, "somebody else needs its room".into()));
         Ok(Vec::new())
     }
 
@@ -174,6 +211,15 @@ impl Hooks for ReferenceHooks {
     }
     async fn revive_node(&self, host: &Name) -> Hooked {
         self.ask(HookOnWire::ReviveNode(host.clone())).await.map(drop)
+    }
+    /// The daemon stands for the manager and for each node's: it dies, and whoever watches over it starts it again.
+    async fn kill_daemon(&self, _: &Name) -> Hooked {
+        self.daemon.kill().await?;
+        tokio::time::sleep(DAEMON_AWAY).await;
+        Ok(self.daemon.start().await?)
+    }
+    async fn preempt(&self, native: &str) -> Hooked {
+        self.ask(HookOnWire::Preempt { native: native.to_owned() }).await.map(drop)
     }
     async fn stop_manager(&self) -> Hooked {
         Ok(self.daemon.kill().await?)

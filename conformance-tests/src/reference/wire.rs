@@ -47,6 +47,10 @@ pub(super) enum HookOnWire {
         host: Name,
         after_ms: u64,
     },
+    /// The executor of this native id makes room for somebody else.
+    Preempt {
+        native: String,
+    },
     /// What so many of these need is taken from the cluster.
     Take {
         executors: u32,
@@ -80,6 +84,7 @@ pub(super) enum FromDaemon {
         native: String,
         host: Name,
         actual: Resources,
+        devices: BTreeMap<Name, Vec<String>>,
     },
     Launched {
         executor: ExecutorId,
