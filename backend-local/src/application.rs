@@ -7,19 +7,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use convoke_core::ids::{ExecutorId, Name};
 use convoke_core::manager::{
-    ApplicationSpec, LimitScope, LogChunk, LogRequest, Outcome, Provisioning, Reason, Reporter, Stream,
-    Wanted,
+    ApplicationSpec, EndedBy, LimitScope, LogChunk, LogRequest, Outcome, Provisioning, Reason, Reporter,
+    Stream, Wanted,
 };
 use convoke_core::process::logs::LogReader;
 use convoke_core::units::format_duration;
 use convoke_core::{Error, ErrorKind, Result};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Cluster;
 use crate::executor::{Executor, Order, StopCause};
 use crate::folder::ApplicationFolder;
+use crate::requests;
 use crate::state::nodes::{ApplicationKey, Granted, NodesEvent, Request};
 
 /// What an application's handle and its executors share.
@@ -211,6 +213,16 @@ impl Shared {
         }
     }
 
+    /// Somebody at a terminal ends it: all of it goes, then its driver is told (R6).
+    pub(crate) async fn killed_by(&self, who: String) {
+        tracing::warn!(application = %self.spec.id, %who, "the application is ended from outside");
+        self.folder.ends(&Outcome::Killed);
+        self.end_all(Order::Stop(StopCause::Killed));
+        self.all_gone().await;
+        self.folder.has_ended();
+        self.report.ended(Outcome::Killed, EndedBy::Operator(who));
+    }
+
     async fn all_gone(&self) {
         // The sender is our own: it can't be gone.
         let _ = self.live.subscribe().wait_for(|live| *live == 0).await;
@@ -220,11 +232,20 @@ impl Shared {
 /// The handle of an application. Dropping it abandons the application: its executors see the end of their standard input.
 #[derive(Debug)]
 pub(crate) struct LocalApplication {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
+    requests: AbortHandle,
+}
+
+impl LocalApplication {
+    pub(crate) fn new(shared: Arc<Shared>) -> LocalApplication {
+        let requests = requests::listen(&shared);
+        LocalApplication { shared, requests }
+    }
 }
 
 impl Drop for LocalApplication {
     fn drop(&mut self) {
+        self.requests.abort();
         self.shared.end_all(Order::Abandon);
         self.shared.cluster.closed(self.shared.key);
     }
@@ -241,7 +262,8 @@ impl Provisioning for LocalApplication {
         Ok(())
     }
 
-    async fn close(&self, _outcome: Outcome, deadline: Duration) -> Result<()> {
+    async fn close(&self, outcome: Outcome, deadline: Duration) -> Result<()> {
+        self.shared.folder.ends(&outcome);
         self.shared.end_all(Order::Stop(StopCause::Unregistered));
         tokio::time::timeout(deadline, self.shared.all_gone()).await.map_err(|_| {
             Error::new(ErrorKind::DeadlineExceeded, "executors are still ending")

@@ -19,6 +19,7 @@ use crate::folder::ExecutorFolder;
 use crate::launch::{self, Executable};
 use crate::master::LocalMaster;
 use crate::process::FirstProcess;
+use crate::record::{ExecutorRecord, now_ms};
 use crate::state::nodes::Granted;
 use crate::{exit, spawn, tree};
 
@@ -42,6 +43,8 @@ pub(crate) enum StopCause {
     Unregistered,
     /// Its node died.
     NodeLost,
+    /// Somebody ended its application.
+    Killed,
 }
 
 impl StopCause {
@@ -50,6 +53,7 @@ impl StopCause {
             StopCause::Released => ExitCause::Released,
             StopCause::Unregistered => ExitCause::Unregistered,
             StopCause::NodeLost => ExitCause::NodeLost,
+            StopCause::Killed => ExitCause::KilledByOperator,
         }
     }
 }
@@ -96,12 +100,21 @@ impl Executor {
             actual: self.actual.clone(),
             devices: self.granted.devices.clone(),
         });
+        let folder = self.shared.folder.executor(id);
+        let mut record = ExecutorRecord {
+            host: self.granted.host.clone(),
+            resources: self.actual.clone(),
+            process: Some(std::process::id()),
+            since_ms: now_ms(),
+            exit: None,
+        };
         if matches!(self.shared.cluster.master, LocalMaster::Inline { .. }) {
+            record.write(&folder.path);
             let exit = self.live_inline().await;
+            record.ended(&exit, &folder.path);
             self.shared.report.exited(id, exit);
             return;
         }
-        let folder = self.shared.folder.executor(id);
         let cgroup = self.cgroup(folder.clone()).await;
         let exit = match self.start(&folder, cgroup.as_ref()).await {
             Err(exit) => {
@@ -112,11 +125,14 @@ impl Executor {
             }
             Ok(running) => {
                 self.shared.cluster.launch_tried(&self.granted.host, true);
+                record.process = running.process.id().and_then(|id| u32::try_from(id.number).ok());
+                record.write(&folder.path);
                 self.shared.report.launched(id, Vec::new());
                 self.until_gone(running, cgroup.as_ref()).await
             }
         };
         tracing::debug!(executor = %id, application = %self.shared.spec.id, %exit, "executor has exited");
+        record.ended(&exit, &folder.path);
         let exit = self.clean_up(exit, folder, cgroup).await;
         self.shared.report.exited(id, exit);
     }

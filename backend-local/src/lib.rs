@@ -31,8 +31,9 @@
 //!
 //! # What is left behind
 //!
-//! Nothing by a driver that closes or drops its application. One that is killed leaves its folder, with logs, and may leave
-//! empty control groups; the next driver of the same user sweeps them.
+//! Logs, for a day (`local.logs-kept`), where `convoke logs` finds them; nothing else by a driver that closes or drops its
+//! application. One that is killed leaves its folder, and may leave empty control groups; the next driver of the same user
+//! sweeps them, and removes old logs.
 
 mod application;
 mod cluster;
@@ -41,8 +42,11 @@ mod exit;
 mod folder;
 mod launch;
 mod master;
+mod operator;
 mod process;
 mod provisioner;
+mod record;
+mod requests;
 pub mod settings;
 mod spawn;
 mod state;
@@ -69,6 +73,7 @@ pub use settings::LocalSettings;
 /// # Ok::<(), convoke_core::Error>(())
 /// ```
 pub fn register(registry: &mut Registry) {
+    registry.settings("local", settings::SETTINGS);
     for scheme in ["local", "local-cluster", "local-inline"] {
         registry.register(
             scheme,

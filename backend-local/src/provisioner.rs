@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use convoke_core::manager::{
-    ApplicationSpec, Capabilities, ClusterReport, Descriptor, ManagerSettings, MasterUrl, Opened,
-    Provisioner, Reporter, SecretChannel,
+    ApplicationSpec, Capabilities, ClusterReport, Descriptor, Finding, ManagerSettings, MasterUrl, Opened,
+    Operator, Provisioner, Reporter, SecretChannel,
 };
 use convoke_core::units::Cpus;
 use convoke_core::{Error, Result};
@@ -16,6 +16,7 @@ use crate::cluster::Cluster;
 use crate::folder::ApplicationFolder;
 use crate::launch;
 use crate::master::LocalMaster;
+use crate::operator::LocalOperator;
 use crate::settings::LocalSettings;
 
 /// The local manager: executors are processes of this host, on simulated nodes.
@@ -24,6 +25,7 @@ use crate::settings::LocalSettings;
 #[derive(Debug, Clone)]
 pub struct Local {
     cluster: Arc<Cluster>,
+    operator: LocalOperator,
 }
 
 impl Local {
@@ -42,7 +44,8 @@ impl Local {
     /// # Errors
     /// None yet that [`LocalMaster::parse`] would let through.
     pub fn with(master: LocalMaster, settings: LocalSettings) -> Result<Local> {
-        Ok(Local { cluster: Arc::new(Cluster::new(master, settings)?) })
+        let operator = LocalOperator::new(&settings);
+        Ok(Local { cluster: Arc::new(Cluster::new(master, settings)?), operator })
     }
 
     /// Lets a simulated node die: all that runs on it is killed at once, and nothing is placed there until
@@ -99,19 +102,31 @@ impl Provisioner for Local {
         if let Err(why) = launch::bootstrap_path(&spec.bootstrap) {
             return Err(Error::invalid("bootstrap", why));
         }
-        let directory = self.cluster.settings.directory.clone();
-        let id = spec.id.clone();
-        let made = tokio::task::spawn_blocking(move || ApplicationFolder::create(directory.as_deref(), &id));
+        let settings = self.cluster.settings.clone();
+        let (id, name) = (spec.id.clone(), spec.name.clone());
+        let made = tokio::task::spawn_blocking(move || ApplicationFolder::create(&settings, &id, &name));
         let folder = made
             .await
             .map_err(|error| Error::internal("making the application's folder failed").source(error))??;
         let native = spec.id.to_string();
         let shared = Shared::new(Arc::clone(&self.cluster), spec, report, folder);
         Ok(Opened {
-            provisioning: Box::new(LocalApplication { shared }),
+            provisioning: Box::new(LocalApplication::new(shared)),
             native,
             page: None,
             capabilities: self.capabilities(),
+        })
+    }
+
+    fn operator(&self) -> Option<&dyn Operator> {
+        Some(&self.operator)
+    }
+
+    async fn diagnose(&self) -> Vec<Finding> {
+        let settings = self.cluster.settings.clone();
+        let looked = tokio::task::spawn_blocking(move || crate::operator::diagnose(&settings)).await;
+        looked.unwrap_or_else(|error| {
+            vec![Finding::error("local", &Error::internal("looking at this host failed").source(error))]
         })
     }
 

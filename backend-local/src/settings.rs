@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use convoke_core::ids::Name;
-use convoke_core::manager::ManagerSettings;
+use convoke_core::manager::{ManagerSetting, ManagerSettings};
 use convoke_core::resource::Resources;
-use convoke_core::units::MiB;
+use convoke_core::units::{MiB, parse_duration};
 use convoke_core::{Error, Result};
 
 /// Where executors' folders are made; the system's folder for temporary files by default.
@@ -16,12 +17,43 @@ pub const MEMORY: &str = "local.memory";
 /// Named resources of each node (`gpu=2`), granted whole, by index; none by default.
 pub const DEVICES: &str = "local.devices";
 
-const KNOWN: [&str; 3] = [DIRECTORY, MEMORY, DEVICES];
+/// How long the logs of an application that has ended are kept; `0s`: not at all.
+pub const LOGS_KEPT: &str = "local.logs-kept";
+
+/// What may be set, for people.
+pub const SETTINGS: &[ManagerSetting] = &[
+    ManagerSetting {
+        key: DIRECTORY,
+        default: "convoke-UID in the folder for temporary files",
+        unit: "path",
+        meaning: "Where executors' folders are made, and logs kept.",
+    },
+    ManagerSetting {
+        key: MEMORY,
+        default: "all of this host's",
+        unit: "memory",
+        meaning: "Memory of the one node of local[n].",
+    },
+    ManagerSetting {
+        key: DEVICES,
+        default: "none",
+        unit: "NAME=COUNT,…",
+        meaning: "Named resources of each node, such as gpu=2; granted whole, by index.",
+    },
+    ManagerSetting {
+        key: LOGS_KEPT,
+        default: "1d",
+        unit: "duration",
+        meaning: "How long the logs of an application that has ended are kept (of a hundred applications and 1 GiB at the most); 0s: not at all.",
+    },
+];
+
+const DAY: Duration = Duration::from_secs(86_400);
 /// Every index of every node is kept in a table.
 const MOST_DEVICES: u64 = 1024;
 
 /// The settings of one local manager.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalSettings {
     /// As [`DIRECTORY`].
     pub directory: Option<PathBuf>,
@@ -29,6 +61,14 @@ pub struct LocalSettings {
     pub memory: Option<MiB>,
     /// As [`DEVICES`].
     pub devices: BTreeMap<Name, u64>,
+    /// As [`LOGS_KEPT`].
+    pub logs_kept: Duration,
+}
+
+impl Default for LocalSettings {
+    fn default() -> LocalSettings {
+        LocalSettings { directory: None, memory: None, devices: BTreeMap::new(), logs_kept: DAY }
+    }
 }
 
 impl LocalSettings {
@@ -50,9 +90,13 @@ impl LocalSettings {
                     read.memory = Some(memory);
                 }
                 DEVICES => read.devices = devices(value).map_err(|error| error.with("key", key))?,
+                LOGS_KEPT => {
+                    read.logs_kept = parse_duration(value).map_err(|error| error.with("key", key))?;
+                }
                 _ => {
+                    let known: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
                     return Err(bad("the local backend has no such setting")
-                        .help(format!("it has {}", KNOWN.join(", "))));
+                        .help(format!("it has {}", known.join(", "))));
                 }
             }
         }
@@ -100,6 +144,7 @@ mod tests {
             (DEVICES, "gpu=many"),
             (DEVICES, "cpus=2"),
             (DEVICES, "gpu=99999999999"),
+            (LOGS_KEPT, "7"),
         ] {
             let error = read(key, value).unwrap_err();
             assert_eq!(error.kind(), convoke_core::ErrorKind::InvalidRequest, "{key}={value}");

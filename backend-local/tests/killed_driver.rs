@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use convoke_core::ids::ApplicationId;
+use convoke_core::manager::{ApplicationState, Provisioner as _};
 use support::{manager, open, shell, wanted};
 
 const FOLDER: &str = "TEST_DRIVER_FOLDER";
@@ -56,7 +57,11 @@ async fn what_a_killed_driver_left_is_swept_by_the_next() {
     let alive = open(&manager, |_| shell("sleep 1000")).await;
     assert_eq!(support::processes_of(&dead), [0; 0]);
     assert!(support::cgroups_of(&dead).is_empty());
-    assert!(!folder.path().join(dead.as_str()).exists());
+    let left = folder.path().join(dead.as_str());
+    assert!(!left.join("1/work").exists() && left.join("1/logs").exists(), "logs stay, and nothing else");
+    let operator = manager.operator().unwrap();
+    let report = operator.applications().await.unwrap().into_iter().find(|report| report.id == dead).unwrap();
+    assert!(matches!(report.state, ApplicationState::Ended { outcome: None, at: Some(_) }), "{report:?}");
 
     // A driver that lives is left alone.
     alive.start([wanted(1, 1, 64)]).await;

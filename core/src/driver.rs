@@ -15,6 +15,7 @@ mod events;
 mod handle;
 pub mod jobs;
 mod launcher;
+pub mod progress;
 mod run;
 mod service;
 pub mod settings;

@@ -16,13 +16,16 @@ mod contract;
 mod driver_host;
 mod event;
 mod exit;
+mod finding;
 mod launch;
 mod logs;
 mod managed;
+mod operator;
 mod prologue;
 mod provisioner;
 mod reason;
 mod registry;
+mod setting;
 mod wish;
 
 pub use application::{ApplicationSpec, ApplicationSpecBuilder, ExecutorPolicy, Pace};
@@ -35,13 +38,17 @@ pub use contract::{
 pub use driver_host::{DriverHost, DriverSpec, DriverStatus, Submission};
 pub use event::{EndedBy, Event, Events, Grant, Page, What};
 pub use exit::{Blame, Exit, ExitCause, LaunchFailure};
+pub use finding::{Finding, Verdict};
 pub use launch::{LaunchCommand, Launcher, LogLimits, Program};
 pub use logs::{LogChunk, LogFrom, LogPosition, LogRequest, LogStream, Missing};
 pub use managed::Managed;
+pub use operator::{ApplicationReport, ApplicationState, ExecutorReport, ExecutorState, Operator};
 pub use prologue::Prologue;
 pub use provisioner::{Opened, Provisioner, Provisioning, Report, Reporter, Wanted};
 pub use reason::{LimitScope, Reason, Shortfall};
 pub use registry::{ManagerFactory, ManagerSettings, MasterUrl, Registry};
+pub use setting::ManagerSetting;
+pub(crate) use setting::variable;
 pub use wish::{Constraint, Generation, Placement, Release, ReleaseAnswer, Target, Then, Want};
 
 /// A boxed stream, as logs and events come.

@@ -47,11 +47,20 @@ pub struct Seen {
 #[derive(Debug)]
 pub struct Recorder {
     seen: watch::Sender<BTreeMap<ExecutorId, Seen>>,
+    ended: watch::Sender<Option<(Outcome, EndedBy)>>,
 }
 
 impl Recorder {
     fn new() -> Arc<Recorder> {
-        Arc::new(Recorder { seen: watch::Sender::new(BTreeMap::new()) })
+        Arc::new(Recorder { seen: watch::Sender::new(BTreeMap::new()), ended: watch::Sender::new(None) })
+    }
+
+    /// Waits until somebody else has ended the application.
+    #[allow(dead_code, reason = "not every test needs all of this")]
+    pub async fn ended(&self) -> (Outcome, EndedBy) {
+        let mut ended = self.ended.subscribe();
+        let told = tokio::time::timeout(BOUND, ended.wait_for(Option::is_some));
+        told.await.expect("nobody ended it").unwrap().clone().unwrap()
     }
 
     fn note(&self, executor: ExecutorId, what: &'static str, change: impl FnOnce(&mut Seen)) {
@@ -110,7 +119,9 @@ impl Report for Recorder {
     fn exited(&self, executor: ExecutorId, exit: Exit) {
         self.note(executor, "exited", |seen| seen.exits.push(exit));
     }
-    fn ended(&self, _: Outcome, _: EndedBy) {}
+    fn ended(&self, outcome: Outcome, by: EndedBy) {
+        self.ended.send_replace(Some((outcome, by)));
+    }
 }
 
 type Make = dyn Fn(ExecutorId) -> LaunchCommand + Send + Sync;

@@ -309,7 +309,7 @@ impl DriverBuilder {
             )
             .help("call convoke::init() first in main"));
         }
-        let mut settings = DriverSettings::default();
+        let mut settings = DriverSettings::with_backends(self.registry.clone());
         if self.environment {
             let variables = std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
@@ -322,9 +322,14 @@ impl DriverBuilder {
             settings.advertise = self.advertise;
         }
         settings.check()?;
+        // What code says of the backend itself goes before flags and environment.
+        let mut manager_settings = self.manager_settings;
+        for (key, value) in &settings.manager {
+            manager_settings.options.entry(key.clone()).or_insert_with(|| value.clone());
+        }
         let manager = match self.manager {
             Some(manager) => manager,
-            None => self.registry.manager_with(&settings.master_or_local(), &self.manager_settings)?,
+            None => self.registry.manager_with(&settings.master_or_local(), &manager_settings)?,
         };
         // A default that was left alone gives way to what the master URL says: `local[4]` runs four tasks at once.
         if settings.executor_cpus == DriverSettings::default().executor_cpus

@@ -238,6 +238,11 @@ impl Control {
         });
     }
 
+    /// How many executors are wanted, of all profiles.
+    pub(super) fn wanted(&self) -> u32 {
+        self.inner().target.profiles.values().map(|want| want.executors).sum()
+    }
+
     pub(super) fn next_deadline(&self) -> Option<clock::Moment> {
         self.inner().table.next_deadline()
     }

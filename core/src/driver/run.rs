@@ -16,7 +16,7 @@ use super::launcher::ExecutorLauncher;
 use super::service::DriverService;
 use super::settings::DriverSettings;
 use super::task_plane::MakeTaskPlane;
-use super::{endpoint, handle};
+use super::{endpoint, handle, progress};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::environment;
@@ -215,6 +215,10 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
     background.spawn(keep_time(control.clone()));
 
     let registration = manager.register(spec).await?;
+    // Only now: an application that was refused has no progress.
+    if let Some(telling) = progress::tell(&control) {
+        background.spawn(telling);
+    }
     control.set_application(Some(Arc::from(registration.application)));
     background.spawn(listen(control.clone(), registration.events));
     control.set_target(profile, executors)?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::executor::environment;
 use crate::ids::{Name, ProfileId};
+use crate::manager::{ManagerSetting, Registry, variable};
 use crate::resource::{ResourceProfile, Resources, TaskResources};
 use crate::units::{Cpus, MiB, parse_duration};
 
@@ -68,6 +69,10 @@ pub struct DriverSettings {
     pub drain_grace: Duration,
     /// `executor.end-grace`.
     pub end_grace: Duration,
+    /// Backends' own settings (`local.directory`), by dotted key; whose value is read by the backend.
+    pub manager: BTreeMap<String, String>,
+    /// Which backends there are.
+    backends: Registry,
 }
 
 impl Default for DriverSettings {
@@ -100,6 +105,8 @@ impl Default for DriverSettings {
             cause_wait: Duration::from_secs(5),
             drain_grace: Duration::from_secs(30),
             end_grace: Duration::from_secs(1),
+            manager: BTreeMap::new(),
+            backends: Registry::new(),
         }
     }
 }
@@ -127,7 +134,7 @@ impl Setting {
     /// The environment variable that sets it.
     #[must_use]
     pub fn variable(&self) -> String {
-        format!("CONVOKE_{}", self.key.to_ascii_uppercase().replace(['.', '-'], "_"))
+        variable(self.key)
     }
 }
 
@@ -201,13 +208,25 @@ table! {
 }
 
 impl DriverSettings {
-    /// Sets one by its dotted key.
+    /// The defaults; also takes the settings of these backends.
+    #[must_use]
+    pub fn with_backends(backends: Registry) -> DriverSettings {
+        DriverSettings { backends, ..DriverSettings::default() }
+    }
+
+    /// Sets one by its dotted key. A backend's own setting is kept in [`manager`](DriverSettings::manager), as text.
     ///
     /// # Errors
     /// `InvalidRequest` for a key that isn't one (the nearest is named) or a value that can't be read.
     pub fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        let setting = SETTINGS.iter().find(|setting| setting.key == key).ok_or_else(|| unknown(key))?;
-        (setting.apply)(self, value).map_err(|error| error.with("setting", setting.key))
+        if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) {
+            return (setting.apply)(self, value).map_err(|error| error.with("setting", setting.key));
+        }
+        if !self.backends.manager_settings().any(|setting| setting.key == key) {
+            return Err(unknown(key, &self.backends));
+        }
+        self.manager.insert(key.to_owned(), value.to_owned());
+        Ok(())
     }
 
     /// Sets all that the environment says: every variable that begins with `CONVOKE_` must be a setting, or one of those
@@ -223,12 +242,17 @@ impl DriverSettings {
             if !variable.starts_with("CONVOKE_") || NOT_SETTINGS.contains(&variable.as_str()) {
                 continue;
             }
-            let setting = SETTINGS.iter().find(|setting| setting.variable() == variable);
-            let setting = setting.ok_or_else(|| {
-                let key = variable["CONVOKE_".len()..].to_ascii_lowercase().replace('_', ".");
-                unknown(&key).with("variable", &variable)
-            })?;
-            (setting.apply)(self, &value).map_err(|error| error.with("variable", &variable))?;
+            if self.backends.variables().any(|known| known == variable) {
+                continue;
+            }
+            let ours =
+                SETTINGS.iter().find(|setting| setting.variable() == variable).map(|setting| setting.key);
+            let backends = || self.backends.manager_settings().find(|setting| setting.variable() == variable);
+            let key = ours.or_else(|| backends().map(|setting| setting.key)).map_or_else(
+                || variable["CONVOKE_".len()..].to_ascii_lowercase().replace('_', "."),
+                ToOwned::to_owned,
+            );
+            self.set(&key, &value).map_err(|error| error.with("variable", &variable))?;
         }
         Ok(())
     }
@@ -304,20 +328,28 @@ const NOT_SETTINGS: &[&str] = &[
     environment::CGROUPS,
     environment::DEVICES,
     "CONVOKE_LOG",
+    "CONVOKE_PROGRESS",
 ];
 
-fn unknown(key: &str) -> Error {
+fn unknown(key: &str, backends: &Registry) -> Error {
     let error = Error::invalid("setting", "there is no such setting").with("setting", key);
-    let nearest = SETTINGS
-        .iter()
-        .map(|setting| (strsim::jaro_winkler(setting.key, key), setting.key))
+    let backend = key.split('.').next().unwrap_or_default();
+    if let Some(feature) = backends.absent_feature(backend) {
+        let version = env!("CARGO_PKG_VERSION");
+        return error.help(format!(
+            "this program was built without that backend; build it with: convoke = {{ version = \"{version}\", features = [\"{feature}\"] }}"
+        ));
+    }
+    let known = || {
+        let ours = SETTINGS.iter().map(|setting| setting.key);
+        ours.chain(backends.manager_settings().map(|setting: &ManagerSetting| setting.key))
+    };
+    let nearest = known()
+        .map(|known| (strsim::jaro_winkler(known, key), known))
         .max_by(|one, other| one.0.total_cmp(&other.0));
     match nearest {
         Some((likeness, nearest)) if likeness > 0.7 => error.help(format!("did you mean {nearest}?")),
-        _ => {
-            let all: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
-            error.help(format!("there are: {}", all.join(", ")))
-        }
+        _ => error.help(format!("there are: {}", known().collect::<Vec<_>>().join(", "))),
     }
 }
 

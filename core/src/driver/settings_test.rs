@@ -66,3 +66,33 @@ fn absurd_settings_are_refused_by_field() {
     assert_eq!(field("executors.max", "1").as_deref(), Some("executors"));
     DriverSettings::default().check().unwrap();
 }
+
+const MINE: &[ManagerSetting] =
+    &[ManagerSetting { key: "mine.log-level", default: "low", unit: "word", meaning: "How loud." }];
+
+#[test]
+fn settings_of_a_backend_are_taken_where_it_is_there() {
+    let mut backends = Registry::new();
+    backends.settings("mine", MINE);
+    backends.variable("CONVOKE_MINE_SECRET");
+    backends.know("theirs", "theirs");
+    let mut settings = DriverSettings::with_backends(backends);
+    settings.set("mine.log-level", "high").unwrap();
+    let environment = [("CONVOKE_MINE_LOG_LEVEL", "higher"), ("CONVOKE_MINE_SECRET", "hush")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    settings.set_from_environment(environment).unwrap();
+    assert_eq!(settings.manager["mine.log-level"], "higher");
+    assert_eq!(
+        settings.set("mine.log-levl", "1").unwrap_err().advice(),
+        Some("did you mean mine.log-level?")
+    );
+    assert!(
+        settings
+            .set("theirs.anything", "1")
+            .unwrap_err()
+            .advice()
+            .unwrap()
+            .contains("features = [\"theirs\"]")
+    );
+    assert!(DriverSettings::default().set("mine.log-level", "1").is_err());
+}

@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    ApplicationSpec, Capabilities, Descriptor, DriverHost, Events, Exit, Generation, LogChunk, LogRequest,
-    Release, ReleaseAnswer, Shortfall, Stream, Target,
+    ApplicationSpec, Capabilities, Descriptor, DriverHost, Events, Exit, Finding, Generation, LogChunk,
+    LogRequest, Operator, Release, ReleaseAnswer, Shortfall, Stream, Target,
 };
 use crate::error::{Error, Result};
 use crate::ids::{ApplicationId, ExecutorId, Name, ProfileId};
@@ -41,6 +41,20 @@ pub trait ClusterManager: Debug + Send + Sync + 'static {
     /// The seam for drivers that the manager runs itself (cluster mode); `Some` is the claim.
     fn drivers(&self) -> Option<&dyn DriverHost> {
         None
+    }
+
+    /// The seam for later processes of the user, who hold no handle of an application: `convoke status`, `logs`, `kill`. `Some` is
+    /// the claim.
+    fn operator(&self) -> Option<&dyn Operator> {
+        None
+    }
+
+    /// Looks for what would be in an application's way here: a manager out of reach, a queue that is closed, a folder that can't be
+    /// written. Changes nothing. `convoke doctor` prints it, before it has an executor of its own come and dial back.
+    ///
+    /// An error is a finding, too: this always answers, within seconds.
+    async fn diagnose(&self) -> Vec<Finding> {
+        Vec::new()
     }
 
     /// The processors of an executor whose application doesn't say: `Some` where the master URL does (`local[4]` is one

@@ -20,8 +20,8 @@ use self::application::ManagedApplication;
 use self::ledger_stream::LedgerStream;
 use self::shared::Shared;
 use super::{
-    ApplicationSpec, ClusterManager, ClusterReport, Descriptor, DriverHost, Events, Opened, Provisioner,
-    Registration, Source,
+    ApplicationSpec, ClusterManager, ClusterReport, Descriptor, DriverHost, Events, Finding, Opened,
+    Operator, Provisioner, Registration, Source,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::state::allocation::{AllocationEvent, AllocationSettings};
@@ -92,6 +92,14 @@ impl<P: Provisioner> ClusterManager for Managed<P> {
 
     fn drivers(&self) -> Option<&dyn DriverHost> {
         self.provisioner.drivers()
+    }
+
+    fn operator(&self) -> Option<&dyn Operator> {
+        self.provisioner.operator()
+    }
+
+    async fn diagnose(&self) -> Vec<Finding> {
+        self.provisioner.diagnose().await
     }
 
     fn default_executor_cpus(&self) -> Option<crate::units::Cpus> {

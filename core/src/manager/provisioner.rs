@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::{
-    ApplicationSpec, Capabilities, ClusterReport, Descriptor, DriverHost, EndedBy, Exit, Grant, LogChunk,
-    LogRequest, Outcome, Page, Placement, Reason, Stream,
+    ApplicationSpec, Capabilities, ClusterReport, Descriptor, DriverHost, EndedBy, Exit, Finding, Grant,
+    LogChunk, LogRequest, Operator, Outcome, Page, Placement, Reason, Stream,
 };
 use crate::error::{Error, Result};
 use crate::ids::{ExecutorId, Name};
@@ -35,6 +35,16 @@ pub trait Provisioner: Debug + Send + Sync + 'static {
     /// The seam for drivers that the manager runs itself (cluster mode); `Some` is the claim.
     fn drivers(&self) -> Option<&dyn DriverHost> {
         None
+    }
+
+    /// The seam for later processes of the user: see [`ClusterManager::operator`](super::ClusterManager::operator).
+    fn operator(&self) -> Option<&dyn Operator> {
+        None
+    }
+
+    /// Looks for what would be in an application's way: see [`ClusterManager::diagnose`](super::ClusterManager::diagnose).
+    async fn diagnose(&self) -> Vec<Finding> {
+        Vec::new()
     }
 
     /// The processors of an executor whose application doesn't say: see

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::ClusterManager;
+use super::{ClusterManager, ManagerSetting};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A master URL: `local[2]`, `local-cluster[2,4,1GiB]`, `convoke://host:7077`, `yarn`, `mesos://host:5050`.
@@ -91,6 +91,10 @@ pub struct Registry {
     factories: BTreeMap<String, ManagerFactory>,
     /// Schemes that are known but can't be used.
     absent: BTreeMap<String, Absent>,
+    /// The settings of each backend, by its own word.
+    settings: BTreeMap<&'static str, &'static [ManagerSetting]>,
+    /// Variables that backends read by themselves.
+    variables: BTreeSet<&'static str>,
 }
 
 /// Why a known scheme can't be used.
@@ -126,6 +130,36 @@ impl Registry {
     pub fn plan(&mut self, scheme: &str) {
         if !self.factories.contains_key(scheme) {
             self.absent.insert(scheme.to_owned(), Absent::Planned);
+        }
+    }
+
+    /// Declares the settings of a backend, whose keys begin with `backend` and a dot.
+    pub fn settings(&mut self, backend: &'static str, settings: &'static [ManagerSetting]) {
+        self.settings.insert(backend, settings);
+    }
+
+    /// Declares a variable of the environment that begins with `CONVOKE_`, which a backend reads by itself and which is no
+    /// setting: a secret, which may not stand in a command line.
+    pub fn variable(&mut self, name: &'static str) {
+        self.variables.insert(name);
+    }
+
+    /// The settings of all backends, by backend.
+    pub fn manager_settings(&self) -> impl Iterator<Item = &'static ManagerSetting> + '_ {
+        self.settings.values().flat_map(|settings| settings.iter())
+    }
+
+    /// The variables that backends read by themselves.
+    pub fn variables(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.variables.iter().copied()
+    }
+
+    /// How to get the backend whose settings begin with `backend`, where it is known and absent.
+    #[must_use]
+    pub fn absent_feature(&self, backend: &str) -> Option<&str> {
+        match self.absent.get(backend) {
+            Some(Absent::Feature(feature)) => Some(feature),
+            _ => None,
         }
     }
 
