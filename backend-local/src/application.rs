@@ -42,6 +42,8 @@ pub(crate) struct Shared {
 struct Executors {
     known: BTreeMap<ExecutorId, Known>,
     closing: bool,
+    /// It is ended from outside: what is wanted from now on isn't refused, and comes to nothing.
+    killed: bool,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,9 @@ impl Shared {
         for wanted in wanted {
             {
                 let mut executors = self.executors();
+                if executors.killed {
+                    return Ok(());
+                }
                 if executors.closing {
                     return Err(Error::new(ErrorKind::Cancelled, "the application is closing"));
                 }
@@ -217,6 +222,7 @@ impl Shared {
     pub(crate) async fn killed_by(&self, who: String) {
         tracing::warn!(application = %self.spec.id, %who, "the application is ended from outside");
         self.folder.ends(&Outcome::Killed);
+        self.executors().killed = true;
         self.end_all(Order::Stop(StopCause::Killed));
         self.all_gone().await;
         self.folder.has_ended();

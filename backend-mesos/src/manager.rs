@@ -22,6 +22,8 @@ pub const LEAST_LEASE: Duration = Duration::from_secs(25);
 
 /// Adds the scheme `mesos` to a registry.
 pub fn register(registry: &mut Registry) {
+    registry.settings("mesos", settings::SETTINGS);
+    registry.variable(settings::SECRET_VARIABLE);
     registry.register(
         "mesos",
         Arc::new(|url, settings| Ok(Arc::new(Managed::new(Mesos::new(Settings::read(url, settings)?)?)))),

@@ -5,26 +5,50 @@ use std::path::PathBuf;
 
 use convoke_core::error::{Error, Result};
 use convoke_core::ids::Name;
-use convoke_core::manager::{ManagerSettings, MasterUrl};
+use convoke_core::manager::{ManagerSetting, ManagerSettings, MasterUrl};
 use convoke_core::secret::Secret;
 use convoke_core::units::HostPort;
 
 /// The environment variable that a secret is read from where no file is named: never an argument, which others can read.
 pub const SECRET_VARIABLE: &str = "CONVOKE_MESOS_SECRET";
-/// The keys that are read, each with what it sets.
-pub const KEYS: [(&str, &str); 6] = [
-    (
-        "mesos.role",
-        "the role whose resources are used; `*` by default, and an application's queue goes before it",
-    ),
-    ("mesos.principal", "whom to authenticate as (HTTP basic)"),
-    (
-        "mesos.secret-file",
-        "a file with the principal's secret; else the environment variable CONVOKE_MESOS_SECRET",
-    ),
-    ("mesos.tls", "`true`: speak TLS to masters and agents"),
-    ("mesos.ca-file", "certificate authorities to trust (PEM), instead of the system's; implies TLS"),
-    ("mesos.gpus", "`true`: use agents that have gpus; without it Mesos offers none of them"),
+/// What may be set, for people.
+pub const SETTINGS: &[ManagerSetting] = &[
+    ManagerSetting {
+        key: "mesos.role",
+        default: "*",
+        unit: "role",
+        meaning: "The role whose resources are used; an application's queue goes before it.",
+    },
+    ManagerSetting {
+        key: "mesos.principal",
+        default: "none",
+        unit: "text",
+        meaning: "Whom to authenticate as (HTTP basic).",
+    },
+    ManagerSetting {
+        key: "mesos.secret-file",
+        default: "the environment variable CONVOKE_MESOS_SECRET",
+        unit: "path",
+        meaning: "A file with the principal's secret.",
+    },
+    ManagerSetting {
+        key: "mesos.tls",
+        default: "false",
+        unit: "true or false",
+        meaning: "Speak TLS to masters and agents.",
+    },
+    ManagerSetting {
+        key: "mesos.ca-file",
+        default: "the system's",
+        unit: "path",
+        meaning: "Certificate authorities to trust (PEM); implies TLS.",
+    },
+    ManagerSetting {
+        key: "mesos.gpus",
+        default: "false",
+        unit: "true or false",
+        meaning: "Use agents that have gpus; without it Mesos offers none of them.",
+    },
 ];
 
 /// How to reach a Mesos and as whom.
@@ -106,7 +130,7 @@ impl Settings {
                 "mesos.ca-file" => (self.tls, self.ca_file) = (true, Some(value.into())),
                 "mesos.gpus" => self.gpus = flag("mesos.gpus", value)?,
                 unknown => {
-                    let known: Vec<_> = KEYS.iter().map(|(key, _)| *key).collect();
+                    let known: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
                     return Err(Error::invalid("options", "the Mesos backend has no such setting")
                         .with("option", unknown)
                         .with("known", known.join(", ")));

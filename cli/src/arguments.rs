@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::suggest;
 
 /// Executors for programs built with convoke, on whatever cluster manager you have.
 #[derive(Debug, Parser)]
@@ -16,12 +18,17 @@ pub struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   convoke submit --master 'local-cluster[2,2,1GiB]' --executors 2 target/release/my-program input.txt
+  convoke status
+  convoke logs --follow
   convoke explain --master 'local-cluster[2,2,1GiB]' --executors 5
   convoke doctor";
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Submit(Submit),
+    Status(Status),
+    Logs(Logs),
+    Kill(Kill),
     Explain(Explain),
     Doctor(Doctor),
     Conformance(Conformance),
@@ -34,7 +41,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Where {
     /// The cluster manager: local[2], local-cluster[2,2,1GiB] … [default: a local-cluster that holds the executors]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = suggest::masters(), hide_possible_values = true)]
     pub master: Option<String>,
 }
 
@@ -59,10 +66,10 @@ pub struct Executors {
 #[derive(Debug, Args)]
 pub struct Configuration {
     /// Set any setting by its name (convoke settings lists them); may be given several times
-    #[arg(long = "conf", value_name = "KEY=VALUE")]
+    #[arg(long = "conf", value_name = "KEY=VALUE", value_parser = suggest::settings(), hide_possible_values = true)]
     pub settings: Vec<String>,
     /// Read settings from this TOML file; flags and environment are stronger
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub conf_file: Option<PathBuf>,
 }
 
@@ -83,10 +90,14 @@ pub struct Submit {
     /// Where the driver runs: here (client), or on a node (cluster)
     #[arg(long, value_enum, default_value_t = DeployMode::Client)]
     pub deploy_mode: DeployMode,
+    /// How progress is shown on standard error
+    #[arg(long, value_enum, default_value_t = ProgressStyle::Auto, value_name = "STYLE")]
+    pub progress: ProgressStyle,
     #[command(flatten)]
     pub configuration: Configuration,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM",
+        value_hint = ValueHint::CommandWithArguments)]
     pub program: Vec<OsString>,
 }
 
@@ -94,14 +105,125 @@ const SUBMIT_EXAMPLES: &str = "\
 Examples:
   convoke submit target/release/my-program input.txt
   convoke submit --master 'local-cluster[4,1,512MiB]' --executors 4 target/release/my-program
-  convoke submit --executors 2 --conf lease=2m --conf driver.port=7077 target/release/my-program";
+  convoke submit --executors 2 --conf lease=2m --conf driver.port=7077 target/release/my-program
+  convoke submit --executor-env LANG=C --conf local.logs-kept=7d target/release/my-program > result.txt
+
+Exit code: the program's own; 128 and the signal's number where a signal ended it (130 for Ctrl-C); 1 it could not be started,
+2 wrong usage.";
 
 /// Where the driver runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeployMode {
+    /// Here
     Client,
+    /// On a node, where the master does that
     Cluster,
 }
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressStyle {
+    /// A bar on a terminal, plain lines elsewhere
+    Auto,
+    /// One line that is drawn anew
+    Bar,
+    /// A line for each piece of news
+    Plain,
+    /// Not at all
+    None,
+}
+
+/// Show the applications at a master, or one of them with its executors.
+///
+/// Without --master: those of this machine that are yours, whatever their local master.
+#[derive(Debug, Args)]
+#[command(after_help = STATUS_EXAMPLES)]
+pub struct Status {
+    /// An application: its id or the beginning of it, the manager's id, or its name
+    pub application: Option<String>,
+    #[command(flatten)]
+    pub place: Where,
+    /// Also those that have ended, as long as they are known
+    #[arg(long)]
+    pub all: bool,
+    /// Look again and again [default: every second]
+    #[arg(long, value_name = "EVERY", num_args = 0..=1, default_missing_value = "1s", require_equals = true)]
+    pub watch: Option<String>,
+    /// Print it as JSON; with --watch, one look a line
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub configuration: Configuration,
+}
+
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  convoke status
+  convoke status --all
+  convoke status word-count --watch
+  convoke status --master mesos://host:5050 --json";
+
+/// Print what the executors of an application printed, also after its end.
+///
+/// Without an application: of the youngest. Each line begins with its executor and stream; one stream of one executor alone is
+/// printed byte for byte.
+#[derive(Debug, Args)]
+#[command(after_help = LOGS_EXAMPLES)]
+pub struct Logs {
+    /// An application: its id or the beginning of it, the manager's id, or its name
+    pub application: Option<String>,
+    #[command(flatten)]
+    pub place: Where,
+    /// Only this executor; may be given several times
+    #[arg(long, value_name = "N")]
+    pub executor: Vec<u64>,
+    /// Only standard output
+    #[arg(long)]
+    pub stdout: bool,
+    /// Only standard error
+    #[arg(long)]
+    pub stderr: bool,
+    /// Only the last lines of each stream
+    #[arg(long, value_name = "LINES")]
+    pub tail: Option<u64>,
+    /// Go on as more is printed, until the application has ended
+    #[arg(long, short)]
+    pub follow: bool,
+    #[command(flatten)]
+    pub configuration: Configuration,
+}
+
+const LOGS_EXAMPLES: &str = "\
+Examples:
+  convoke logs
+  convoke logs word-count --follow
+  convoke logs word-count --executor 2 --stderr --tail 20
+  convoke logs --master mesos://host:5050 word-count";
+
+/// End an application with all of its executors.
+///
+/// Its driver is told who did it, and lives on; what its program does then is the program's own affair. Without an application:
+/// the only one that runs.
+#[derive(Debug, Args)]
+#[command(after_help = KILL_EXAMPLES)]
+pub struct Kill {
+    /// An application: its id or the beginning of it, the manager's id, or its name
+    pub application: Option<String>,
+    #[command(flatten)]
+    pub place: Where,
+    /// How long its end may take
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub deadline: String,
+    #[command(flatten)]
+    pub configuration: Configuration,
+}
+
+const KILL_EXAMPLES: &str = "\
+Examples:
+  convoke kill word-count
+  convoke kill --master mesos://host:5050 word-count-5c0e
+
+Exit code: 0 nothing of it is left, 1 something may be, 2 wrong usage.";
 
 /// Say whether a cluster would grant these executors, and if not, why.
 ///
@@ -194,6 +316,7 @@ Exit code: 0 a full certificate, 1 a rule failed, 2 it could not run, 3 partial:
 
 /// List every setting: its name, its variable, default, unit and meaning.
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  convoke settings\n  convoke settings --json | jq '.[].key'")]
 pub struct Settings {
     /// Print it as JSON
     #[arg(long)]

@@ -1,77 +1,43 @@
-//! `convoke doctor`: what this machine can do, what is wrong, and what to do about it.
+//! `convoke doctor`: what this machine, its network and a master can do, what is wrong, and what to do about it.
 
 mod cluster;
 mod machine;
 
 use std::process::ExitCode;
 
+use convoke::manager::{Finding, Verdict};
 use convoke::{Error, Result};
 
 use crate::arguments::Doctor;
+use crate::operator::run as run_async;
 use crate::output::print;
 use crate::settings::Chosen;
 
-/// What one look found.
-#[derive(Debug)]
-pub struct Finding {
-    pub what: &'static str,
-    pub verdict: Verdict,
-    /// What was seen.
-    pub seen: String,
-    /// What to do about it.
-    pub advice: Option<String>,
-}
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    Well,
-    /// It works, but less than it could.
-    Weak,
-    Wrong,
-}
-
-impl Finding {
-    pub fn well(what: &'static str, seen: impl Into<String>) -> Finding {
-        Finding { what, verdict: Verdict::Well, seen: seen.into(), advice: None }
-    }
-
-    pub fn weak(what: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Finding {
-        Finding { what, verdict: Verdict::Weak, seen: seen.into(), advice: Some(advice.into()) }
-    }
-
-    pub fn wrong(what: &'static str, seen: impl Into<String>, advice: Option<String>) -> Finding {
-        Finding { what, verdict: Verdict::Wrong, seen: seen.into(), advice }
-    }
-}
-
-/// Looks at the machine, then runs one executor on the master and has it dial back.
+/// Looks at the machine, asks the master's backend, then runs one executor on the master and has it dial back.
 pub fn run(command: &Doctor) -> Result<ExitCode> {
     let chosen = Chosen::collect(&command.configuration, &command.place, None, std::env::vars())?;
-    chosen.settings()?;
+    let settings = chosen.settings()?;
+    let manager = chosen.manager(&settings)?;
     let mut findings = machine::look();
-    findings.extend(cluster::look(chosen.driver()));
-    let wrong = findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();
-    if command.json {
-        print(&json(&findings)?)?;
+    let told = run_async(async { Ok(manager.diagnose().await) })?;
+    let in_the_way = told.iter().any(|finding| finding.verdict == Verdict::Wrong);
+    findings.extend(told);
+    if in_the_way {
+        let advice = "mend what is wrong above, then ask again";
+        findings.push(Finding::weak("executor", "not tried: it could not come", advice));
     } else {
-        print(&text(&findings, wrong))?;
+        findings.extend(cluster::look(chosen.driver()));
     }
+    let wrong = findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();
+    let master = settings.master_or_local();
+    print(&if command.json { json(&master, &findings)? } else { text(&master, &findings, wrong) })?;
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Well => "well",
-        Verdict::Weak => "weak",
-        Verdict::Wrong => "wrong",
-    }
-}
-
-fn text(findings: &[Finding], wrong: usize) -> String {
-    let mut text = String::new();
+fn text(master: &str, findings: &[Finding], wrong: usize) -> String {
+    let mut text = format!("{:<6} {:<12} {master}\n", "asked", "master");
     for finding in findings {
-        text.push_str(&format!("{:<6} {:<12} {}\n", word(finding.verdict), finding.what, finding.seen));
+        text.push_str(&format!("{:<6} {:<12} {}\n", finding.verdict.word(), finding.what, finding.seen));
         if let Some(advice) = &finding.advice {
             text.push_str(&format!("{:<20}help: {advice}\n", ""));
         }
@@ -84,19 +50,20 @@ fn text(findings: &[Finding], wrong: usize) -> String {
     text
 }
 
-fn json(findings: &[Finding]) -> Result<String> {
+fn json(master: &str, findings: &[Finding]) -> Result<String> {
     let rows: Vec<_> = findings
         .iter()
         .map(|finding| {
             serde_json::json!({
                 "what": finding.what,
-                "verdict": word(finding.verdict),
+                "verdict": finding.verdict.word(),
                 "seen": finding.seen,
                 "advice": finding.advice,
             })
         })
         .collect();
-    let text = serde_json::to_string_pretty(&rows)
+    let value = serde_json::json!({ "master": master, "findings": rows });
+    let text = serde_json::to_string_pretty(&value)
         .map_err(|error| Error::internal("can't write the findings as JSON").source(error))?;
     Ok(format!("{text}\n"))
 }
@@ -110,11 +77,11 @@ mod tests {
         let findings = [
             Finding::well("memory", "24 GiB"),
             Finding::weak("cgroup", "none", "run as root"),
-            Finding::wrong("files", "a limit of 64", Some("ulimit -n 4096".into())),
+            Finding::wrong("files", "a limit of 64", "ulimit -n 4096"),
         ];
-        let text = text(&findings, 1);
+        let text = text("local", &findings, 1);
         assert!(text.contains("help: ulimit -n 4096\n") && text.ends_with("One thing is wrong.\n"), "{text}");
-        let json: serde_json::Value = serde_json::from_str(&json(&findings).unwrap()).unwrap();
-        assert_eq!(json[1]["verdict"], "weak");
+        let json: serde_json::Value = serde_json::from_str(&json("local", &findings).unwrap()).unwrap();
+        assert_eq!(json["findings"][1]["verdict"], "weak");
     }
 }

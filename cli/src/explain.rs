@@ -30,7 +30,7 @@ pub fn run(command: &Explain) -> Result<ExitCode> {
     let settings = chosen.settings()?;
     let (master, wanted) = (settings.master_or_local(), settings.executors);
     let answer = convoke::block_on(async {
-        let driver = chosen.driver().start().await?;
+        let driver = chosen.driver().manager_setting("local.logs-kept", "0s").start().await?;
         let all = driver.wait_ready(wanted as usize, wait).await;
         let shortfalls = match all {
             Err(error) if error.kind() != ErrorKind::DeadlineExceeded => Err(error),

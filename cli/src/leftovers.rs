@@ -5,6 +5,8 @@ use std::fs;
 use std::time::Duration;
 
 use convoke::clock::now;
+use convoke::process::table::ProcessId;
+use convoke::process::tree::kill_trees;
 use convoke::{Error, Result};
 use rustix::process::{Pid, WaitOptions};
 
@@ -26,6 +28,19 @@ pub async fn wait(most: Duration) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Ends them at once, with all that they started.
+pub fn end() {
+    let roots: Vec<_> = children()
+        .filter(|child| is_executor(*child))
+        .filter_map(|child| ProcessId::of(u32::try_from(child.as_raw_nonzero().get()).ok()?))
+        .collect();
+    if !roots.is_empty()
+        && let Err(error) = kill_trees(&roots)
+    {
+        eprintln!("convoke: can't end all executors: {error}");
     }
 }
 

@@ -11,11 +11,17 @@ mod completions;
 mod conformance;
 mod doctor;
 mod explain;
+mod interruptions;
+mod kill;
 mod leftovers;
 mod list_settings;
+mod logs;
+mod operator;
 mod output;
 mod settings;
+mod status;
 mod submit;
+mod suggest;
 
 use std::process::ExitCode;
 
@@ -31,6 +37,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Submit(command) => submit::run(&command),
+        Command::Status(command) => status::run(&command),
+        Command::Logs(command) => logs::run(&command),
+        Command::Kill(command) => kill::run(&command),
         Command::Explain(command) => explain::run(&command),
         Command::Doctor(command) => doctor::run(&command),
         Command::Conformance(command) => conformance::run(&command),

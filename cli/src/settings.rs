@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use convoke::driver::settings::{DriverSettings, SETTINGS};
 use convoke::driver::{Driver, DriverBuilder};
+use convoke::manager::{ClusterManager, ManagerSettings, Registry};
 use convoke::{Error, Result};
 
 use crate::arguments::{Configuration, Executors, Where};
@@ -29,8 +31,11 @@ impl fmt::Display for Source {
 }
 
 /// What is set, by dotted key: the strongest value of each, and where it was set.
-#[derive(Debug, Default)]
-pub struct Chosen(BTreeMap<String, (String, Source)>);
+#[derive(Debug)]
+pub struct Chosen {
+    values: BTreeMap<String, (String, Source)>,
+    backends: Registry,
+}
 
 impl Chosen {
     /// Collects what file, environment and flags say.
@@ -43,16 +48,15 @@ impl Chosen {
         executors: Option<&Executors>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Chosen> {
-        let mut chosen = Chosen::default();
+        let mut chosen = Chosen { values: BTreeMap::new(), backends: convoke::registry() };
         if let Some(path) = &configuration.conf_file {
             chosen.read_file(path)?;
         }
         let environment: BTreeMap<String, String> =
             environment.into_iter().filter(|(name, _)| name.starts_with("CONVOKE_")).collect();
-        for setting in SETTINGS {
-            let variable = setting.variable();
+        for (key, variable) in chosen.known() {
             if let Some(value) = environment.get(&variable) {
-                chosen.set(setting.key, value, Source::Environment(variable));
+                chosen.set(key, value, Source::Environment(variable));
             }
         }
         for setting in &configuration.settings {
@@ -76,8 +80,14 @@ impl Chosen {
             flag("task.cpus", "--task-cpus", &executors.task_cpus);
         }
         // variables that are no settings at all
-        DriverSettings::default().set_from_environment(environment)?;
+        DriverSettings::with_backends(chosen.backends.clone()).set_from_environment(environment)?;
         Ok(chosen)
+    }
+
+    /// Every setting of driver and backends: its key and its variable.
+    fn known(&self) -> Vec<(&'static str, String)> {
+        let backends = self.backends.manager_settings().map(|setting| (setting.key, setting.variable()));
+        SETTINGS.iter().map(|setting| (setting.key, setting.variable())).chain(backends).collect()
     }
 
     /// Adds variables of the executors' environment, each `NAME=VALUE`.
@@ -85,12 +95,13 @@ impl Chosen {
         if variables.is_empty() {
             return;
         }
-        let before = self.0.get("executor.env").map(|(value, _)| format!("{value}\n")).unwrap_or_default();
+        let before =
+            self.values.get("executor.env").map(|(value, _)| format!("{value}\n")).unwrap_or_default();
         self.set("executor.env", &(before + &variables.join("\n")), Source::Flag("--executor-env".into()));
     }
 
     fn set(&mut self, key: &str, value: &str, source: Source) {
-        self.0.insert(key.to_owned(), (value.to_owned(), source));
+        self.values.insert(key.to_owned(), (value.to_owned(), source));
     }
 
     fn read_file(&mut self, path: &Path) -> Result<()> {
@@ -114,8 +125,8 @@ impl Chosen {
     /// # Errors
     /// As [`collect`](Chosen::collect), and where two can't be right together.
     pub fn settings(&self) -> Result<DriverSettings> {
-        let mut settings = DriverSettings::default();
-        for (key, (value, source)) in &self.0 {
+        let mut settings = DriverSettings::with_backends(self.backends.clone());
+        for (key, (value, source)) in &self.values {
             settings.set(key, value).map_err(|error| error.with("set by", source))?;
         }
         settings.check()?;
@@ -125,12 +136,23 @@ impl Chosen {
     /// A driver with what was chosen, and nothing of the environment besides.
     pub fn driver(&self) -> DriverBuilder {
         let driver = Driver::builder().ignore_environment();
-        self.0.iter().fold(driver, |driver, (key, (value, _))| driver.setting(key, value))
+        self.values.iter().fold(driver, |driver, (key, (value, _))| driver.setting(key, value))
+    }
+
+    /// The manager behind the master, with its own settings.
+    ///
+    /// # Errors
+    /// As [`Registry::manager_with`], also for what the backend doesn't take.
+    pub fn manager(&self, settings: &DriverSettings) -> Result<Arc<dyn ClusterManager>> {
+        let mut own = ManagerSettings::default();
+        own.options.clone_from(&settings.manager);
+        self.backends.manager_with(&settings.master_or_local(), &own)
     }
 
     /// The variables that a program shall find.
     pub fn variables(&self) -> impl Iterator<Item = (String, &str)> {
-        SETTINGS.iter().filter_map(|setting| Some((setting.variable(), self.0.get(setting.key)?.0.as_str())))
+        let known = self.known().into_iter();
+        known.filter_map(|(key, variable)| Some((variable, self.values.get(key)?.0.as_str())))
     }
 }
 
@@ -184,6 +206,27 @@ mod tests {
         assert_eq!(variables["CONVOKE_EXECUTORS"], "7");
         assert_eq!(variables["CONVOKE_LEASE"], "1m");
         assert_eq!(variables.len(), 3);
+    }
+
+    #[test]
+    fn settings_of_a_backend_are_like_the_drivers() {
+        let chosen = collect(
+            "[local]\nlogs-kept = \"2d\"\nmemory = \"2GiB\"",
+            &[("CONVOKE_LOCAL_LOGS_KEPT", "3d")],
+            &["local.devices=gpu=1"],
+        )
+        .unwrap();
+        let settings = chosen.settings().unwrap();
+        let own: Vec<_> = settings.manager.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(own, ["local.devices=gpu=1", "local.logs-kept=3d", "local.memory=2GiB"]);
+        let variables: BTreeMap<_, _> = chosen.variables().collect();
+        assert_eq!(variables["CONVOKE_LOCAL_LOGS_KEPT"], "3d");
+        assert!(chosen.manager(&settings).is_ok());
+        let error = collect("", &[], &["local.log-kept=1d"]).unwrap().settings().unwrap_err();
+        assert_eq!(error.advice(), Some("did you mean local.logs-kept?"));
+        let chosen = collect("", &[], &["local.logs-kept=soon"]).unwrap();
+        let error = chosen.manager(&chosen.settings().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("local.logs-kept"), "{error}");
     }
 
     #[test]

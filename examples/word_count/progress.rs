@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use convoke::clock::{Moment, now};
+use convoke::driver::progress::VARIABLE;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 /// How often a plain line is printed.
@@ -13,6 +14,8 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(2);
 pub struct Progress {
     /// `None`: standard error is no terminal.
     bar: Option<ProgressBar>,
+    /// `convoke submit` shows it.
+    shown_by_another: bool,
     bytes: u64,
     counted: u64,
     executors: usize,
@@ -22,7 +25,8 @@ pub struct Progress {
 impl Progress {
     /// Begins to show how much of `bytes` is counted.
     pub fn new(bytes: u64) -> Progress {
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let shown_by_another = std::env::var_os(VARIABLE).is_some();
+        let bar = (!shown_by_another && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(bytes);
             let template = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {msg}";
             bar.set_style(
@@ -31,7 +35,7 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Progress { bar, bytes, counted: 0, executors: 0, last_line: now() }
+        Progress { bar, shown_by_another, bytes, counted: 0, executors: 0, last_line: now() }
     }
 
     /// So many more bytes are counted.
@@ -39,7 +43,7 @@ impl Progress {
         self.counted += bytes;
         match &self.bar {
             Some(bar) => bar.set_position(self.counted),
-            None if now().since(self.last_line) >= PLAIN_INTERVAL => {
+            None if !self.shown_by_another && now().since(self.last_line) >= PLAIN_INTERVAL => {
                 self.last_line = now();
                 eprintln!(
                     "counted {} of {} on {} executors",
