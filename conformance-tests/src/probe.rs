@@ -90,10 +90,10 @@ pub fn become_probe_if_asked() {
     let Some(mode) = arguments.get(1).filter(|mode| [PROBE, FORK, CHILD].contains(&mode.as_str())) else {
         return;
     };
-    let role = std::env::var(environment::ROLE).unwrap_or_default();
-    if mode == PROBE && role != "program" {
-        role::init(); // the guard and the supervisor are any executor's
+    if mode == PROBE {
+        role::supervise(); // the guard and the supervisor are any executor's
     }
+    let role = std::env::var(environment::ROLE).unwrap_or_default();
     let code = match Identity::parse(&arguments[2..]) {
         None => {
             eprintln!(

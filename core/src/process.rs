@@ -2,6 +2,7 @@
 //! certain.
 
 pub mod cgroup;
+pub(crate) mod copy;
 pub mod exit;
 pub mod limits;
 pub mod logs;

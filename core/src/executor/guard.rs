@@ -15,6 +15,7 @@ use signal_hook::iterator::Signals;
 use super::environment::{CGROUPS, GUARD, ROLE};
 use crate::error::{Error, Result};
 use crate::process::cgroup::Cgroup;
+use crate::process::copy::{self, Copied};
 use crate::process::exit::ProcessExit;
 use crate::process::{spawn, tree};
 
@@ -24,10 +25,12 @@ pub const EXIT_NOT_STARTED: i32 = 125;
 /// From SIGTERM to SIGKILL for what a dead supervisor leaves.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Plays the guard; ends the process as the supervisor ended.
-pub(crate) fn run() -> ! {
+/// Plays the guard; ends the process as the supervisor ended. Returns only in a copy of this process, whose environment says
+/// that it is the supervisor.
+pub(crate) fn run() {
     match watch() {
-        Ok(exit) => exit.mirror(),
+        Ok(Some(exit)) => exit.mirror(),
+        Ok(None) => {}
         Err(error) => {
             eprintln!("convoke: the executor's guard can't go on: {error:#}");
             std::process::exit(EXIT_NOT_STARTED)
@@ -35,32 +38,38 @@ pub(crate) fn run() -> ! {
     }
 }
 
-fn watch() -> Result<ProcessExit> {
+/// How the supervisor ended; `None` in the copy that is to be it.
+fn watch() -> Result<Option<ProcessExit>> {
+    let number = std::process::id().to_string();
     tree::become_subreaper().map_err(|error| Error::host("can't become a subreaper", error))?;
     if let Some(folders) = std::env::var_os(CGROUPS) {
         Cgroup::from_folders(&folders).enter()?;
     }
-    // Before the start: a supervisor that ends at once is not missed.
+    let supervisor = match copy::copy() {
+        Some(Copied::Copy) => {
+            // As one that was started anew would find it. There is no other thread, so it can be said.
+            let told = copy::change_environment(&[], &[(ROLE, "supervisor"), (GUARD, &number)]);
+            return if told { Ok(None) } else { Err(Error::internal("a copy of the guard has threads")) };
+        }
+        Some(Copied::Original(supervisor)) => supervisor,
+        // Called late, where the program has threads already.
+        None => {
+            let supervisor = spawn::own_command().env(ROLE, "supervisor").env(GUARD, &number).spawn();
+            Pid::from_child(&supervisor.map_err(|error| Error::host("can't start the supervisor", error))?)
+        }
+    };
+    // Not before the start: a copy would have the handlers, and its signals be told here. Should one end this process in
+    // between, its supervisor sees that.
     let mut signals = Signals::new([SIGCHLD, SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| Error::host("can't listen for signals", error))?;
-    let supervisor = spawn::own_command()
-        .env(ROLE, "supervisor")
-        .env(GUARD, std::process::id().to_string())
-        .spawn()
-        .map_err(|error| Error::host("can't start the supervisor", error))?;
-    let supervisor = Pid::from_child(&supervisor);
-    let mut exit = None;
-    for signal in signals.forever() {
+    // A supervisor that has ended meanwhile is not missed.
+    let mut exit = exit_of(supervisor)?;
+    let mut heard = signals.forever();
+    while exit.is_none()
+        && let Some(signal) = heard.next()
+    {
         if signal == SIGCHLD {
-            let reaped = tree::reap().map_err(|error| Error::host("can't wait for the supervisor", error))?;
-            exit = reaped
-                .exits
-                .iter()
-                .find(|(pid, _)| *pid == supervisor.as_raw_nonzero().get())
-                .map(|(_, exit)| *exit);
-            if exit.is_some() {
-                break;
-            }
+            exit = exit_of(supervisor)?;
         } else {
             // A supervisor that is stopped hears nothing until it goes on. One that is gone is reaped in a moment.
             let _ = kill_process(supervisor, Signal::TERM);
@@ -75,7 +84,14 @@ fn watch() -> Result<ProcessExit> {
     {
         eprintln!("convoke: {error:#}"); // empty groups are swept by whoever starts next
     }
-    exit.ok_or_else(|| Error::internal("the listener for signals ended"))
+    exit.map(Some).ok_or_else(|| Error::internal("the listener for signals ended"))
+}
+
+/// Takes the exits of all children that have ended; the supervisor's, where it is among them.
+fn exit_of(supervisor: Pid) -> Result<Option<ProcessExit>> {
+    let reaped = tree::reap().map_err(|error| Error::host("can't wait for the supervisor", error))?;
+    let number = supervisor.as_raw_nonzero().get();
+    Ok(reaped.exits.iter().find(|(pid, _)| *pid == number).map(|(_, exit)| *exit))
 }
 
 /// Whether standard input, which the driver's host holds, has ended: then nobody else will remove what is left.

@@ -6,6 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::{Signal, set_parent_process_death_signal};
 
 use super::environment::ROLE;
+use super::supervisor::ahead::{Ahead, Started};
 use super::{guard, link, program, supervisor};
 use crate::error::{Error, Result};
 use crate::process::spawn;
@@ -19,15 +20,30 @@ use crate::process::spawn;
 /// // From here on this is the driver.
 /// ```
 ///
-/// It may be called within a runtime (`#[tokio::main]`).
+/// It may be called within a runtime (`#[tokio::main]`). Executors start faster where it is called before there is any thread
+/// beside `main`'s: then the second and the third process of each are copies of its first, and the program is loaded once.
 pub fn init() {
-    match assigned() {
-        Some(Role::Guard) => guard::run(),
-        Some(Role::Supervisor) => apart(|| supervisor::run()),
-        // On this thread: it becomes another program, which has no use for ours.
-        Some(Role::Exec) => std::process::exit(spawn::become_program()),
-        Some(Role::Program) => apart(|| std::process::exit(play_program())),
-        None => {}
+    supervise();
+    if assigned() == Some(Role::Program) {
+        apart(|| std::process::exit(play_program()));
+    }
+}
+
+/// Plays the guard and the supervisor as [`init`] does, and no program: returns in the process that is to be one, for a caller
+/// that has a program of its own, and in any process that is no part of an executor.
+pub fn supervise() {
+    loop {
+        match assigned() {
+            // Each returns in a copy of its process, whose environment says what it is.
+            Some(Role::Guard) => guard::run(),
+            Some(Role::Supervisor) => match Ahead::start() {
+                Started::Here => {}
+                Started::Ahead(program) => apart(move || supervisor::run(program)),
+            },
+            // On this thread: it becomes another program, which has no use for ours.
+            Some(Role::Exec) => std::process::exit(spawn::become_program()),
+            Some(Role::Program) | None => return,
+        }
     }
 }
 

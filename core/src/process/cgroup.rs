@@ -16,6 +16,7 @@ use std::time::Duration;
 use hierarchies::Hierarchies;
 use rustix::process::Signal;
 
+use super::copy;
 use super::table::{Entry, ProcessId};
 use crate::clock;
 use crate::error::{Error, Result};
@@ -150,8 +151,13 @@ impl Cgroup {
     /// # Errors
     /// Where a folder of the group is gone or may not be written.
     pub fn enter(&self) -> Result<()> {
+        let alone = copy::has_one_thread();
         for folder in &self.folders {
-            fs::write(folder.join("cgroup.procs"), "0").map_err(|error| {
+            // To move a whole process the kernel keeps all others from forking, and waits until all processors know: about 10 ms.
+            // A thread that moves itself needs none of that, and version 1 lets it.
+            let thread = folder.join("tasks");
+            let file = if alone && thread.exists() { thread } else { folder.join("cgroup.procs") };
+            fs::write(file, "0").map_err(|error| {
                 Error::host("can't enter the control group", error).with("folder", folder.display())
             })?;
         }

@@ -9,6 +9,7 @@ use rustix::fd::OwnedFd;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
+use super::ahead::Ahead;
 use super::output::Output;
 use super::shell::ShellEvent;
 use crate::executor::environment::{PRIVATE, ROLE};
@@ -28,31 +29,42 @@ pub(super) struct Program {
     pub(super) outputs: Vec<mpsc::Receiver<()>>,
 }
 
-/// Starts the program of an executor that is this very binary.
+/// Starts the program of an executor that is this very binary: the copy of this process that was made ahead, unless the
+/// program is to find another environment, which what happens before `main` may read.
 ///
 /// # Errors
 /// Why it can't be started, for the account.
 pub(super) fn start(
     setup: ProgramSetup,
     environment: BTreeMap<String, String>,
+    ahead: Option<Ahead>,
     output: &Output,
     events: &mpsc::Sender<ShellEvent>,
 ) -> Result<Program, NotStarted> {
     let path = spawn::own_program();
     let failed = |error: std::io::Error| NotStarted::of(&path.to_string_lossy(), &error);
-    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-    ours.set_nonblocking(true).map_err(failed)?;
-    let ours = tokio::net::UnixStream::from_std(ours).map_err(failed)?;
-    let mut command = spawn::own_command();
-    for name in PRIVATE {
-        command.env_remove(name);
-    }
-    command.envs(environment).env(ROLE, "program").stdin(OwnedFd::from(theirs));
-    let (process, outputs) = spawn_piped(&mut command, output, |_| {}).map_err(failed)?;
-    // Closes our copy of its end: when it is gone, the link ends.
-    drop(command);
+    let (process, link, outputs) = match ahead.filter(|_| environment.is_empty()) {
+        Some(Ahead { process, link, stdout, stderr }) => {
+            let outputs = pump(Some(stdout), Some(stderr), output, |_| {}).map_err(failed)?;
+            (process, link, outputs)
+        }
+        None => {
+            let (link, theirs) = UnixStream::pair().map_err(failed)?;
+            let mut command = spawn::own_command();
+            for name in PRIVATE {
+                command.env_remove(name);
+            }
+            command.envs(environment).env(ROLE, "program").stdin(OwnedFd::from(theirs));
+            let (process, outputs) = spawn_piped(&mut command, output, |_| {}).map_err(failed)?;
+            // Closes our copy of its end: when it is gone, the link ends.
+            drop(command);
+            (process, link, outputs)
+        }
+    };
+    link.set_nonblocking(true).map_err(failed)?;
+    let link = tokio::net::UnixStream::from_std(link).map_err(failed)?;
     let (orders, queue) = mpsc::channel(8);
-    tokio::task::spawn_local(converse(setup, ours, queue, events.clone()));
+    tokio::task::spawn_local(converse(setup, link, queue, events.clone()));
     Ok(Program { process, orders, outputs })
 }
 
@@ -64,15 +76,25 @@ pub(super) fn spawn_piped(
     seen: impl FnMut(&[u8]) + Send + Clone + 'static,
 ) -> std::io::Result<(u32, Vec<mpsc::Receiver<()>>)> {
     let mut child = command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let mut outputs = Vec::new();
-    if let Some(stdout) = child.stdout.take() {
-        outputs.push(output.pump(stdout, LogStream::Stdout, seen.clone()).map_err(std::io::Error::other)?);
-    }
-    if let Some(stderr) = child.stderr.take() {
-        outputs.push(output.pump(stderr, LogStream::Stderr, seen).map_err(std::io::Error::other)?);
-    }
+    let outputs = pump(child.stdout.take(), child.stderr.take(), output, seen)?;
     // Its exit is taken by whoever reaps all children.
     Ok((child.id(), outputs))
+}
+
+fn pump(
+    stdout: Option<impl Into<OwnedFd>>,
+    stderr: Option<impl Into<OwnedFd>>,
+    output: &Output,
+    seen: impl FnMut(&[u8]) + Send + Clone + 'static,
+) -> std::io::Result<Vec<mpsc::Receiver<()>>> {
+    let mut outputs = Vec::new();
+    if let Some(stdout) = stdout {
+        outputs.push(output.pump(stdout, LogStream::Stdout, seen.clone()).map_err(std::io::Error::other)?);
+    }
+    if let Some(stderr) = stderr {
+        outputs.push(output.pump(stderr, LogStream::Stderr, seen).map_err(std::io::Error::other)?);
+    }
+    Ok(outputs)
 }
 
 /// Tells the program what it is and what to do, and hears it.

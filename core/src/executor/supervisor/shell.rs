@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::ahead::Ahead;
 use super::assignment;
 use super::driver::{self, JoinAddress, LinkIdentity};
 use super::foreign;
@@ -62,7 +63,7 @@ impl From<SupervisionEvent> for ShellEvent {
 ///
 /// # Errors
 /// What keeps it from even beginning.
-pub(super) async fn run(mut start: ExecutorStart) -> Result<ProcessExit> {
+pub(super) async fn run(mut start: ExecutorStart, ahead: Option<Ahead>) -> Result<ProcessExit> {
     let mut signals = Signals::listen()?;
     let (events, mut inbox) = mpsc::channel(64);
     watch::guard(start.guard, events.clone())?;
@@ -94,6 +95,7 @@ pub(super) async fn run(mut start: ExecutorStart) -> Result<ProcessExit> {
         link: None,
         links: 0,
         reports: None,
+        ahead,
         program: None,
         running: None,
         killing: false,
@@ -144,6 +146,8 @@ struct Shell {
     link: Option<JoinHandle<()>>,
     links: u64,
     reports: Option<mpsc::Sender<v1::SupervisorReport>>,
+    /// What may become the program, until that is started or it has ended.
+    ahead: Option<Ahead>,
     program: Option<Program>,
     /// The program's process, until its exit was taken: a number to send signals to.
     running: Option<i32>,
@@ -284,6 +288,8 @@ impl Shell {
     }
 
     fn try_start(&mut self) -> Result<Program, NotStarted> {
+        // Dropped where it isn't the program: it sees that nobody wants it, and ends.
+        let ahead = self.ahead.take();
         if let Some(error) = self.unwritable.take() {
             return Err(NotStarted { failure: unwritable(&error), message: error.to_string() });
         }
@@ -312,7 +318,7 @@ impl Shell {
             heartbeat_interval: assignment::at_least(assignment.heartbeat_interval_ms),
             devices: self.start.devices.clone(),
         };
-        program::start(setup, environment, &self.output, &self.events)
+        program::start(setup, environment, ahead, &self.output, &self.events)
     }
 
     fn report(&self, report: v1::supervisor_report::Report) {
@@ -356,7 +362,13 @@ impl Shell {
                 return;
             }
         };
-        let exit = reaped.exits.iter().find(|(pid, _)| Some(*pid) == self.running).map(|(_, exit)| *exit);
+        let ended = |process: Option<i32>| {
+            reaped.exits.iter().find(|(pid, _)| Some(*pid) == process).map(|(_, exit)| *exit)
+        };
+        if ended(self.ahead.as_ref().and_then(|ahead| i32::try_from(ahead.process).ok())).is_some() {
+            self.ahead = None; // the program is started anew, then
+        }
+        let exit = ended(self.running);
         if let Some(exit) = exit {
             self.running = None;
             // What explains the exit comes before it.
