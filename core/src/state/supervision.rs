@@ -49,6 +49,8 @@ pub struct Supervision {
     driver_gone: bool,
     process: Option<u32>,
     alive_at: Option<Moment>,
+    /// The driver knows of the silence since then.
+    silence_told: bool,
     ready: Option<BTreeMap<String, u32>>,
     ready_by: Option<Moment>,
     resident: MiB,
@@ -70,6 +72,7 @@ impl Supervision {
             driver_gone: false,
             process: None,
             alive_at: None,
+            silence_told: false,
             ready: None,
             ready_by: None,
             resident: MiB(0),
@@ -92,16 +95,26 @@ impl Supervision {
     pub fn next_deadline(&self) -> Option<Moment> {
         let (retry, beat) = (self.contact.retry_at(), self.contact.beat_at());
         let lease_end = Some(self.contact.lease_end());
-        let first = |moments: [Option<Moment>; 4]| moments.into_iter().flatten().min();
+        let first = |moments: [Option<Moment>; 5]| moments.into_iter().flatten().min();
         match self.phase {
-            Phase::Joining => first([retry, lease_end, None, None]),
-            Phase::Joined => first([retry, lease_end, beat, self.ready_by.filter(|_| self.ready.is_none())]),
+            Phase::Joining => first([retry, lease_end, None, None, None]),
+            Phase::Joined => {
+                let ready_by = self.ready_by.filter(|_| self.ready.is_none());
+                first([retry, lease_end, beat, ready_by, self.silent_at()])
+            }
             // Heartbeats go on, so that the driver knows that it is being ended.
-            Phase::Ending(at) => first([Some(at), beat, None, None]),
+            Phase::Ending(at) => first([Some(at), beat, None, None, None]),
             Phase::Killing => beat,
-            Phase::Accounting(until) => first([Some(until), retry, None, None]),
+            Phase::Accounting(until) => first([Some(until), retry, None, None, None]),
             Phase::Over => None,
         }
+    }
+
+    /// When the program's silence makes it lost, and the driver hasn't heard of it.
+    fn silent_at(&self) -> Option<Moment> {
+        let untold = self.contact.link() == Link::Up && !self.silence_told;
+        let terms = self.terms.as_ref().filter(|_| untold)?;
+        Some(self.alive_at? + terms.lost_after)
     }
 
     /// Whether it has said its last word.
@@ -138,11 +151,11 @@ impl Supervision {
                 self.end(now, ExitCause::LaunchFailed(failure), why, out);
             }
             SupervisionEvent::ProgramReady(ports) => {
-                self.alive_at = Some(now);
+                self.alive(now);
                 self.ready = Some(ports);
                 self.report_ready(out);
             }
-            SupervisionEvent::ProgramAlive => self.alive_at = Some(now),
+            SupervisionEvent::ProgramAlive => self.alive(now),
             SupervisionEvent::ProgramFailed(why) => self.program_message = Some(why),
             SupervisionEvent::ProgramExited(exit) => self.program_exited(now, exit, out),
             SupervisionEvent::KilledForMemory => self.over_memory("the kernel ended a process of it", out),
@@ -194,7 +207,9 @@ impl Supervision {
             }
         }
         let beats = matches!(self.phase, Phase::Joined | Phase::Ending(_) | Phase::Killing);
-        if beats && self.contact.beat_at().is_some_and(|at| now >= at) {
+        let silent = self.phase == Phase::Joined && self.silent_at().is_some_and(|at| now >= at);
+        if silent || beats && self.contact.beat_at().is_some_and(|at| now >= at) {
+            self.silence_told |= silent;
             self.heartbeat(now, out);
         }
         match self.phase {
@@ -261,7 +276,7 @@ impl Supervision {
 
     fn program_started(&mut self, now: Moment, process: u32, out: &mut Vec<SupervisionCommand>) {
         self.process = Some(process);
-        self.alive_at = Some(now);
+        self.alive(now);
         match self.phase {
             // Ordered to end while it was being started: the tree has a process more.
             Phase::Ending(_) => out.push(SupervisionCommand::TerminateTree),
@@ -269,6 +284,11 @@ impl Supervision {
             _ if self.draining != Draining::No => self.tell_program_to_drain(out),
             _ => {}
         }
+    }
+
+    fn alive(&mut self, now: Moment) {
+        self.alive_at = Some(now);
+        self.silence_told = false;
     }
 
     fn report_ready(&self, out: &mut Vec<SupervisionCommand>) {

@@ -6,12 +6,14 @@ use SupervisionCommand as Do;
 use SupervisionEvent as On;
 
 const BEAT: Duration = Duration::from_secs(2);
+const LOST: Duration = Duration::from_secs(9);
 const LEASE: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(1);
 
 fn terms() -> Terms {
     Terms {
         heartbeat_interval: BEAT,
+        lost_after: LOST,
         lease: LEASE,
         end_grace: GRACE,
         memory: Some(MiB(256)),
@@ -122,6 +124,18 @@ fn heartbeats_tell_how_long_the_program_is_silent_and_go_on_without_it() {
     }
     rig.on(On::ProgramAlive);
     assert_eq!(beats(&rig.pass(BEAT)), [(5, BEAT)]);
+}
+
+#[test]
+fn a_silence_that_makes_the_program_lost_is_told_at_once_and_once() {
+    let mut rig = Rig::running();
+    rig.pass(Duration::from_secs(1));
+    rig.on(On::ProgramAlive);
+    let told = beats(&rig.pass(LOST));
+    assert_eq!(told.last(), Some(&(6, LOST)), "{told:?}");
+    assert_eq!(beats(&rig.pass(BEAT)).len(), 1, "and then at each interval");
+    rig.on(On::ProgramAlive);
+    assert_eq!(beats(&rig.pass(LOST)).last().map(|(_, silent)| *silent), Some(LOST));
 }
 
 #[test]

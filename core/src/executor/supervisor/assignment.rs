@@ -11,6 +11,7 @@ pub(super) fn terms(assignment: &v1::Assignment, memory_kept: bool) -> Terms {
     let ready_deadline = assignment.foreign.as_ref().map(|foreign| foreign.ready_deadline_ms);
     Terms {
         heartbeat_interval: at_least(assignment.heartbeat_interval_ms),
+        lost_after: at_least(assignment.lost_after_ms),
         lease: at_least(assignment.lease_ms),
         end_grace: Duration::from_millis(assignment.end_grace_ms),
         memory: Some(MiB(assignment.memory_mib)).filter(|limit| limit.0 > 0),

@@ -12,6 +12,8 @@ use crate::units::MiB;
 pub struct Terms {
     /// How often it tells that it lives.
     pub heartbeat_interval: Duration,
+    /// A program whose control loop is silent for so long is lost: the driver is told when it is, not at the next heartbeat.
+    pub lost_after: Duration,
     /// Without a driver for so long, it ends itself.
     pub lease: Duration,
     /// From SIGTERM to SIGKILL.
