@@ -78,8 +78,11 @@ impl Putter {
         let start = self.encoded.len();
         match codec::encode_into(argument, &mut self.encoded) {
             Ok(()) if self.encoded.len() - start > INLINE_BYTES => {
-                let value = Bytes::copy_from_slice(&self.encoded[start..]);
-                self.encoded.truncate(start);
+                // The first of a chunk, as nearly all large ones are, isn't copied.
+                let value = match start {
+                    0 => Bytes::from(std::mem::take(&mut self.encoded)),
+                    start => Bytes::from(self.encoded.split_off(start)),
+                };
                 let bytes = value.len() as u64;
                 self.chunk.push(Part::Blob { blob: self.tasks.blobs.keep(value), bytes });
                 true

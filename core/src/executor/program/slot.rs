@@ -33,7 +33,7 @@ pub(super) fn run(inside: &Arc<Inside>, number: usize) {
             let ended;
             (ended, next) = mine.next_of_share();
             if let Some(ended) = ended {
-                tell(inside, &queued, &ended, ending, &output);
+                tell(inside, &queued, &ended, ending, &mut output);
             }
             if output.capacity() > 1 << 20 {
                 output = Vec::new();
@@ -193,7 +193,7 @@ fn run_one(inside: &Inside, queued: &Queued, context: &TaskContext, output: &mut
     }
 }
 
-fn tell(inside: &Inside, queued: &Queued, ended: &Ended, ending: Ending, output: &[u8]) {
+fn tell(inside: &Inside, queued: &Queued, ended: &Ended, ending: Ending, output: &mut Vec<u8>) {
     let (task, attempt) = (queued.task, queued.attempt);
     let run = clock::now().since(ended.since);
     // Nobody waits for more than the slot.
@@ -213,7 +213,7 @@ fn tell(inside: &Inside, queued: &Queued, ended: &Ended, ending: Ending, output:
         let ending = unrunnable(error, &mut short);
         return inside.outbox.ended(task, attempt, ending, &short, run);
     }
-    match inside.carrier.upload(task, attempt, Bytes::copy_from_slice(output)) {
+    match inside.carrier.upload(task, attempt, std::mem::take(output).into()) {
         Ok(blob) => inside.outbox.ended(task, attempt, Ending::Uploaded, &blob.to_le_bytes(), run),
         Err(error) => {
             let mut payload = Vec::new();
