@@ -86,7 +86,9 @@ pub(crate) fn bootstrap_path(bootstrap: &Bootstrap) -> Result<(PathBuf, String),
         return Ok((own, own_shown()));
     }
     let here = Platform::current();
-    let Some((_, build)) = bootstrap.builds.iter().find(|(platform, _)| *platform == here) else {
+    let suits = |build: &&(Platform, Artifact)| build.0.runs_on(&here);
+    let exact = bootstrap.builds.iter().find(|(platform, _)| *platform == here);
+    let Some((_, build)) = exact.or_else(|| bootstrap.builds.iter().find(suits)) else {
         let has: Vec<_> = bootstrap.builds.iter().map(|(platform, _)| platform.to_string()).collect();
         return Err(format!("no build for this host's {here}; there are builds for {}", has.join(", ")));
     };
@@ -96,7 +98,9 @@ pub(crate) fn bootstrap_path(bootstrap: &Bootstrap) -> Result<(PathBuf, String),
             return Ok((own, own_shown()));
         }
         if path.exists() {
-            return Ok((path.clone(), path.display().to_string()));
+            // One that the driver holds open is a link of the kernel's to where it was.
+            let shown = fs::read_link(&path).unwrap_or_else(|_| path.clone());
+            return Ok((path, shown.display().to_string()));
         }
     }
     Err(format!("the build for {here} is not on this host: {}", sources(build)))

@@ -21,6 +21,7 @@ mod service;
 pub mod settings;
 pub mod task_plane;
 
+pub use artifacts::{ArtifactStatus, FileToShip};
 pub use builder::{Backends, DriverBuilder, SettingValue};
 pub use control::ExecutorStatus;
 pub use events::{DriverEvent, DriverEvents, JobProgress, JobState, TaskCounts};

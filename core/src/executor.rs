@@ -9,7 +9,9 @@
 //! Nothing acts after its own `kill -9`, so two processes watch each other: whichever of guard and supervisor is left
 //! ends the whole tree (F1).
 
+mod cache;
 pub mod environment;
+mod fetch;
 pub mod guard;
 pub mod inline;
 pub mod link;

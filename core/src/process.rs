@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub(crate) mod copy;
+pub mod elf;
 pub mod exit;
 pub mod limits;
 pub mod logs;

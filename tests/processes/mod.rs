@@ -68,16 +68,19 @@ pub fn descendants(of: Pid) -> Vec<Process> {
     found
 }
 
-/// The processes below this one that run tasks.
+/// The processes below this one that run tasks: the children of supervisors, which are the children of guards.
 pub fn programs_of(driver: Pid) -> Vec<Pid> {
-    descendants(driver)
-        .iter()
-        .filter(|process| {
-            let environment = fs::read(format!("/proc/{}/environ", process.id)).unwrap_or_default();
-            environment.split(|byte| *byte == 0).any(|entry| entry == b"CONVOKE_ROLE=program")
-        })
-        .filter_map(|process| Pid::from_raw(process.id))
-        .collect()
+    let is_guard = |process: &i32| {
+        let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry == b"CONVOKE_ROLE=guard")
+    };
+    let children = |of: i32| -> Vec<i32> {
+        let all = fs::read_dir("/proc").unwrap();
+        let ids = all.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        ids.filter(|id| stat(*id).is_some_and(|stat| stat.parent == of && stat.state != 'Z')).collect()
+    };
+    let guards = children(driver.as_raw_nonzero().get()).into_iter().filter(is_guard);
+    guards.flat_map(children).flat_map(children).filter_map(Pid::from_raw).collect()
 }
 
 /// A running program whose output is collected; it and all below it are killed when dropped.

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::artifacts::FileToShip;
 use super::handle::Driver;
 use super::run;
 use super::settings::DriverSettings;
@@ -13,7 +15,7 @@ use super::task_plane::MakeTaskPlane;
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{role, test_binary};
 use crate::ids::Name;
-use crate::manager::{Bootstrap, ClusterManager, ManagerSettings, Registry};
+use crate::manager::{Bootstrap, ClusterManager, ManagerSettings, Platform, Registry};
 use crate::units::{Cpus, MiB, parse_duration};
 
 /// Backends that every [`Driver::builder`] knows: the facade submits those that are compiled in, and so may anybody.
@@ -195,6 +197,53 @@ impl DriverBuilder {
         })
     }
 
+    /// Ships a file, or a folder with all that is in it, to every executor: tasks find it by [`TaskContext::files`], commands in
+    /// their working directory, under the last part of its path.
+    ///
+    /// It is opened and digested when the driver starts, and served as it was then, also when it is deleted or replaced;
+    /// writing over it where it lies fails those who fetch it after that. Each node fetches it once. What it gets may not be
+    /// written to: copy it first.
+    ///
+    /// [`TaskContext::files`]: crate::task::TaskContext::files
+    pub fn file(self, path: impl Into<PathBuf>) -> DriverBuilder {
+        self.ship(FileToShip { path: path.into(), name: None, archive: false })
+    }
+
+    /// As [`file`](DriverBuilder::file), under another name: a relative path.
+    pub fn file_as(self, name: impl Into<String>, path: impl Into<PathBuf>) -> DriverBuilder {
+        self.ship(FileToShip { path: path.into(), name: Some(name.into()), archive: false })
+    }
+
+    /// Ships an archive (`.tar`, `.tar.gz`, `.tgz`) that executors unpack to a folder of this name.
+    pub fn archive_as(self, name: impl Into<String>, path: impl Into<PathBuf>) -> DriverBuilder {
+        self.ship(FileToShip { path: path.into(), name: Some(name.into()), archive: true })
+    }
+
+    fn ship(self, file: FileToShip) -> DriverBuilder {
+        self.change(move |settings| {
+            settings.files.push(file);
+            Ok(())
+        })
+    }
+
+    /// Executors run this program instead of the driver's own: another build of the application, such as a static one.
+    pub fn executor_binary(self, path: impl Into<PathBuf>) -> DriverBuilder {
+        let path = path.into();
+        self.change(move |settings| {
+            settings.program.binary = Some(path);
+            Ok(())
+        })
+    }
+
+    /// Adds a build of it for nodes of this platform (`aarch64-linux-gnu`); again for a further one.
+    pub fn executor_build(self, platform: Platform, path: impl Into<PathBuf>) -> DriverBuilder {
+        let path = path.into();
+        self.change(move |settings| {
+            settings.program.builds.push((platform, path));
+            Ok(())
+        })
+    }
+
     /// The address to listen on.
     pub fn bind(self, address: IpAddr) -> DriverBuilder {
         self.change(move |settings| {
@@ -256,7 +305,8 @@ impl DriverBuilder {
         self
     }
 
-    /// The program that becomes an executor's supervisor. Absent: this very program.
+    /// The program that becomes an executor's supervisor. Absent: the executors' program, which by default is this very one. A
+    /// bootstrap that isn't the executors' program fetches that from the driver.
     pub fn bootstrap(mut self, bootstrap: Bootstrap) -> DriverBuilder {
         self.bootstrap = bootstrap;
         self

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::artifacts::ArtifactStore;
 use super::events::{DriverEvent, EventSource};
 use super::settings::DriverSettings;
 use super::task_plane::{ExecutorControl, JoinedExecutor, TaskPlane};
@@ -39,6 +40,7 @@ pub(super) struct Control {
     /// Absent where the driver runs insecure.
     pub(super) authority: Option<Authority>,
     pub(super) refusals: Arc<Refusals>,
+    pub(super) artifacts: ArtifactStore,
     pub(super) events: EventSource,
     /// Notified when the next deadline came nearer.
     pub(super) nearer: Notify,
@@ -120,6 +122,7 @@ impl Control {
         office: Arc<TicketOffice>,
         authority: Option<Authority>,
         refusals: Arc<Refusals>,
+        artifacts: ArtifactStore,
     ) -> Arc<Control> {
         let times = ExecutorTimes {
             lost_after: settings.lost_after,
@@ -133,6 +136,7 @@ impl Control {
             office,
             authority,
             refusals,
+            artifacts,
             events: EventSource::new(),
             nearer: Notify::new(),
             standing: watch::Sender::default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::artifacts::ArtifactStatus;
 use super::builder::DriverBuilder;
 use super::control::{Control, ExecutorStatus};
 use super::events::DriverEvents;
@@ -138,6 +139,12 @@ impl Driver {
             Ok(answers)
         })
         .await
+    }
+
+    /// What executors fetch from this driver, and how much of it went out.
+    #[must_use]
+    pub fn artifacts(&self) -> Vec<ArtifactStatus> {
+        self.control.artifacts.status()
     }
 
     /// Why the wish isn't met: nothing where all is well (A6).

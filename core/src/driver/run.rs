@@ -135,6 +135,7 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
     let server_config = authority.as_ref().map(tls::driver_config).transpose()?;
     let trust = authority.as_ref().map_or(Trust::Insecure, |authority| Trust::Pin(authority.pin()));
     let refusals = Arc::<Refusals>::default();
+    let (bootstrap, store) = artifacts::open(&settings, bootstrap).await?;
     let (bootstrap, bootstrap_listener) = if manager.fetches_bootstrap() {
         let place = BootstrapPlace {
             bind: settings.bind_address(descriptor.capabilities.remote),
@@ -176,7 +177,7 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
     spec.check_lease(descriptor.least_lease)?;
 
     let (profile, executors) = (settings.default_profile(), settings.executors);
-    let control = Control::new(application, incarnation, settings, office, authority, refusals);
+    let control = Control::new(application, incarnation, settings, office, authority, refusals, store);
     control.set_plane(make_plane(Arc::new(WeakControl(Arc::downgrade(&control))))?);
 
     // Serve before the manager knows: an executor may call as soon as it is granted.

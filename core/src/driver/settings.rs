@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::artifacts::{FileToShip, ProgramSettings};
 use crate::error::{Error, Result};
 use crate::executor::environment;
 use crate::ids::{Name, ProfileId};
+use crate::manager::Platform;
 use crate::manager::{ManagerSetting, Registry, variable};
 use crate::resource::{ResourceProfile, Resources, TaskResources};
 use crate::units::{Cpus, MiB, parse_duration};
@@ -51,6 +54,10 @@ pub struct DriverSettings {
     pub bootstrap_port: u16,
     /// `bootstrap.advertise`.
     pub bootstrap_advertise: Vec<String>,
+    /// `executor.files` and `executor.archives`.
+    pub files: Vec<FileToShip>,
+    /// `executor.binary`, `executor.builds` and `bootstrap.binary`.
+    pub(super) program: ProgramSettings,
     /// `insecure`.
     pub insecure: bool,
     /// `heartbeat.interval`.
@@ -96,6 +103,8 @@ impl Default for DriverSettings {
             port: 0,
             bootstrap_port: 0,
             bootstrap_advertise: Vec::new(),
+            files: Vec::new(),
+            program: ProgramSettings::default(),
             insecure: false,
             heartbeat_interval: Duration::from_secs(2),
             lost_after: Duration::from_secs(10),
@@ -169,6 +178,16 @@ table! {
         |s, v| { s.executor_resources = named(v)?; Ok(()) };
     "executor.env", "none", "NAME=VALUE lines", "Variables of every executor's environment, one a line; added to those set before.",
         |s, v| { s.executor_env.extend(variables(v)?); Ok(()) };
+    "executor.files", "none", "PATH[#NAME] lines",
+        "Files and folders that executors find in their working directory, one a line; added to those set before.",
+        |s, v| { s.files.extend(files(v, false)); Ok(()) };
+    "executor.archives", "none", "PATH[#NAME] lines",
+        "Archives (.tar, .tar.gz, .tgz) that are unpacked there to a folder: of their name without its ending, or of this one.",
+        |s, v| { s.files.extend(files(v, true)); Ok(()) };
+    "executor.binary", "the driver's own program", "PATH", "The program that executors run: a build of the application for their platform.",
+        |s, v| { s.program.binary = Some(v.into()); Ok(()) };
+    "executor.builds", "none", "PLATFORM=PATH,…", "Builds of it for several platforms, such as aarch64-linux-gnu or x86_64-linux-static.",
+        |s, v| { s.program.builds.extend(builds(v)?); Ok(()) };
     "task.cpus", "1", "cpus", "Processors that one task occupies of its executor.",
         |s, v| { s.task_cpus = v.parse()?; Ok(()) };
     "task.resources", "none", "NAME=COUNT,…", "Named resources that one task occupies of its executor.",
@@ -180,6 +199,9 @@ table! {
         |s, v| { s.advertise = list(v); Ok(()) };
     "driver.port", "any free one", "port", "The port that the driver listens on; when it is in use, the next fifteen are tried.",
         |s, v| { s.port = parsed(v, "a port (0 to 65535)")?; Ok(()) };
+    "bootstrap.binary", "the executors' program", "PATH",
+        "A program that links convoke (such as convoke itself) for nodes to start: it fetches the executors' program from the driver.",
+        |s, v| { s.program.bootstrap = Some(v.into()); Ok(()) };
     "bootstrap.port", "any free one", "port",
         "Where nodes that fetch the executor's program from the driver (Mesos, YARN) get it; in use, the next fifteen are tried.",
         |s, v| { s.bootstrap_port = parsed(v, "a port (0 to 65535)")?; Ok(()) };
@@ -327,6 +349,7 @@ const NOT_SETTINGS: &[&str] = &[
     environment::LOG_LIMITS,
     environment::CGROUPS,
     environment::DEVICES,
+    environment::CACHE,
     "CONVOKE_LOG",
     "CONVOKE_PROGRESS",
 ];
@@ -374,6 +397,23 @@ fn variables(text: &str) -> Result<Vec<(String, String)>> {
             Ok((name.to_owned(), value.to_owned()))
         })
         .collect()
+}
+
+fn files(text: &str, archive: bool) -> impl Iterator<Item = FileToShip> {
+    text.lines().filter(|line| !line.is_empty()).map(move |line| FileToShip::parse(line, archive))
+}
+
+fn builds(text: &str) -> Result<Vec<(Platform, PathBuf)>> {
+    let all = list(text);
+    let builds = all.iter().map(|build| {
+        let (platform, path) = build.split_once('=').ok_or_else(|| {
+            Error::invalid("executor.builds", "not a platform and its build")
+                .with("text", format!("{build:?}"))
+                .help("write PLATFORM=PATH, such as aarch64-linux-gnu=target/aarch64/app")
+        })?;
+        Ok((Platform(platform.trim().to_owned()), PathBuf::from(path.trim())))
+    });
+    builds.collect()
 }
 
 fn list(text: &str) -> Vec<String> {

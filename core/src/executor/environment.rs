@@ -30,6 +30,8 @@ pub const LOG_LIMITS: &str = "CONVOKE_LOG_LIMITS";
 pub const CGROUPS: &str = "CONVOKE_CGROUPS";
 /// Devices that the manager granted, as JSON (`{"gpu":["0"]}`).
 pub const DEVICES: &str = "CONVOKE_DEVICES";
+/// The folder below which this user's executors on this node share the files that they fetched. Absent: that for temporary files.
+pub const CACHE: &str = "CONVOKE_CACHE";
 
 /// The guard's process number, for its supervisor.
 pub const GUARD: &str = "CONVOKE_GUARD";

@@ -12,7 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::environment::{CGROUPS, GUARD, ROLE};
+use super::cache;
+use super::environment::{APPLICATION, CGROUPS, GUARD, ROLE};
 use crate::error::{Error, Result};
 use crate::process::cgroup::Cgroup;
 use crate::process::copy::{self, Copied};
@@ -78,6 +79,11 @@ fn watch() -> Result<Option<ProcessExit>> {
     }
     tree::end_children(GRACE)
         .map_err(|error| Error::host("can't end all that the supervisor left", error))?;
+    if let Ok(application) = std::env::var(APPLICATION)
+        && let Err(error) = cache::leave_behind(&application)
+    {
+        eprintln!("convoke: fetched files stay for the next executor here to remove: {error}");
+    }
     if let Some(folders) = std::env::var_os(CGROUPS)
         && driver_is_gone()
         && let Err(error) = Cgroup::from_folders(&folders).leave_and_remove()

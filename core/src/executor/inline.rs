@@ -14,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 use super::environment as names;
+use super::fetch;
 use super::link::{LineReader, ProgramSetup, ToProgram, ToSupervisor};
 use super::supervisor::start::ExecutorStart;
 use super::supervisor::{assignment, driver};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::manager::{Exit, ExitCause, LaunchFailure};
+use crate::process::spawn::NotStarted;
 use crate::rpc::client::{self, Joined};
 use crate::rpc::v1;
 use crate::rpc::v1::supervisor_order::Order;
@@ -61,6 +63,10 @@ pub async fn run(environment: &BTreeMap<String, String>, ticket: &Secret, stop: 
         .unwrap_or_else(|error| Exit::new(ExitCause::LaunchFailed(LaunchFailure::Other), error.to_string()))
 }
 
+fn not_launched(not_started: NotStarted) -> Exit {
+    Exit::new(ExitCause::LaunchFailed(not_started.failure), not_started.message)
+}
+
 async fn join(start: &ExecutorStart, ticket: &Secret) -> Result<Joined, Exit> {
     let ask = driver::ask(start, ticket.clone());
     let deadline = clock::now() + start.lease;
@@ -85,6 +91,19 @@ async fn live(start: &ExecutorStart, joined: Joined, stop: CancellationToken) ->
     let failed = |error| Error::host("can't make an inline executor's link", error);
     let others = start.driver.iter().filter(|address| **address != joined.address);
     let addresses: Vec<_> = std::iter::once(&joined.address).chain(others).cloned().collect();
+    let order = fetch::Order::of(&joined.assignment, &start.application, addresses.clone(), &joined.identity);
+    let fetched = match order {
+        Ok(None) => None,
+        Ok(Some(order)) => {
+            // Its working directory is the application's own: nothing is put there.
+            let fetching = tokio::task::spawn_blocking(move || fetch::fetch(&order, None));
+            match fetching.await.map_err(|error| Error::internal("fetching failed").source(error))? {
+                Ok(fetched) => Some(fetched),
+                Err(not_started) => return Ok(not_launched(not_started)),
+            }
+        }
+        Err(not_started) => return Ok(not_launched(not_started)),
+    };
     let (reports, orders) = client::supervise(&addresses, &start.application, &joined.identity).await?;
     let (ours, theirs) = UnixStream::pair().map_err(failed)?;
     ours.set_nonblocking(true).map_err(failed)?;
@@ -99,6 +118,7 @@ async fn live(start: &ExecutorStart, joined: Joined, stop: CancellationToken) ->
         slots: joined.assignment.slots,
         heartbeat_interval: assignment::at_least(joined.assignment.heartbeat_interval_ms),
         devices: start.devices.clone(),
+        files: fetched.as_ref().map(|fetched| fetched.files.clone()).unwrap_or_default(),
     };
     let interval = setup.heartbeat_interval;
     let (ended, over) = oneshot::channel();
@@ -110,7 +130,10 @@ async fn live(start: &ExecutorStart, joined: Joined, stop: CancellationToken) ->
         .map_err(failed)?;
     let supervision =
         Supervision { reports, inbound: LineReader::new(inbound), outbound, failure: None, stop };
-    Ok(supervision.run(orders, interval, over).await)
+    let exit = supervision.run(orders, interval, over).await;
+    // The last one here removes what was fetched, and that takes a disk.
+    tokio::task::spawn_blocking(move || drop(fetched));
+    Ok(exit)
 }
 
 /// What a supervisor does, as far as it can be done from inside.

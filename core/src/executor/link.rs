@@ -2,6 +2,7 @@
 //! input when it starts. Its end tells each that the other is gone.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,8 @@ pub struct ProgramSetup {
     pub heartbeat_interval: Duration,
     /// Devices that it was granted.
     pub devices: BTreeMap<String, Vec<String>>,
+    /// The application's files on this node, by name.
+    pub files: BTreeMap<String, PathBuf>,
 }
 
 /// A certificate with its key, or a session where the driver runs insecure. Travels over the socket pair only.

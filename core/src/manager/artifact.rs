@@ -12,7 +12,7 @@ pub struct Bootstrap {
     pub builds: Vec<(Platform, Artifact)>,
 }
 
-/// A processor and C library, such as `x86_64-linux-gnu`.
+/// A processor and C library, such as `x86_64-linux-gnu`; `static` where it needs no C library of the node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Platform(pub String);
 
@@ -20,16 +20,46 @@ impl Platform {
     /// The platform that this program was built for.
     #[must_use]
     pub fn current() -> Platform {
-        let libc = if cfg!(target_env = "musl") {
-            "musl"
-        } else if cfg!(target_feature = "crt-static") {
+        let libc = if cfg!(target_feature = "crt-static") {
             "static"
+        } else if cfg!(target_env = "musl") {
+            "musl"
         } else if cfg!(target_env = "gnu") {
             "gnu"
         } else {
             "unknown"
         };
         Platform(format!("{}-{}-{libc}", std::env::consts::ARCH, std::env::consts::OS))
+    }
+
+    /// The platform that a program was built for, by its ELF header; `None` for what is no such program (a script).
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn of_program(file: &std::fs::File) -> std::io::Result<Option<Platform>> {
+        let Some(elf) = crate::process::elf::Elf::read(file)? else { return Ok(None) };
+        let libc = match &elf.interpreter {
+            None => "static",
+            Some(loader) if loader.contains("ld-musl") => "musl",
+            Some(_) => "gnu",
+        };
+        Ok(Some(Platform(format!("{}-linux-{libc}", elf.processor()))))
+    }
+
+    /// Whether a program built for this runs on a node of that platform: the same, or without need of a C library.
+    #[must_use]
+    pub fn runs_on(&self, node: &Platform) -> bool {
+        self == node || self.0.strip_suffix("-static").is_some_and(|machine| node.is_of(machine))
+    }
+
+    /// Whether it is of the same processor and system.
+    #[must_use]
+    pub fn is_like(&self, other: &Platform) -> bool {
+        self.0.rsplit_once('-').is_some_and(|(machine, _)| other.is_of(machine))
+    }
+
+    fn is_of(&self, machine: &str) -> bool {
+        self.0.rsplit_once('-').is_some_and(|(own, _)| own == machine)
     }
 }
 

@@ -34,9 +34,14 @@ pub fn own_program() -> PathBuf {
 /// A command that runs this process's own program again, with the same arguments.
 #[must_use]
 pub fn own_command() -> Command {
+    command_of(&own_program())
+}
+
+/// A command that runs `program` with this process's own arguments.
+pub(crate) fn command_of(program: &Path) -> Command {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| OsString::from("convoke"));
-    let mut command = Command::new(own_program());
+    let mut command = Command::new(program);
     command.arg0(name).args(arguments);
     command
 }

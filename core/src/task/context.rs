@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -36,6 +37,7 @@ pub(crate) struct Attempt {
 pub(crate) trait Host: Send + Sync + 'static {
     fn executor(&self) -> ExecutorId;
     fn devices(&self) -> &BTreeMap<String, Vec<String>>;
+    fn files(&self) -> &BTreeMap<String, PathBuf>;
     fn progress(&self, task: TaskId, attempt: u32, fraction: f64, message: String);
     /// Blocks the thread until the blob is here.
     fn fetch(&self, blob: u64) -> Result<Bytes>;
@@ -78,6 +80,14 @@ impl TaskContext {
     #[must_use]
     pub fn devices(&self) -> &BTreeMap<String, Vec<String>> {
         self.attempt.host.devices()
+    }
+
+    /// The application's files on this node, by the names that they were given
+    /// ([`DriverBuilder::file`](crate::driver::DriverBuilder::file)). They are shared with others: read them, and copy what you
+    /// want to change.
+    #[must_use]
+    pub fn files(&self) -> &BTreeMap<String, PathBuf> {
+        self.attempt.host.files()
     }
 
     /// Whether nobody wants this attempt any more: it was cancelled, or its time limit has passed. A function that runs long

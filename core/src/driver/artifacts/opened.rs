@@ -34,6 +34,12 @@ impl State {
     }
 }
 
+impl std::os::fd::AsRawFd for OpenedFile {
+    fn as_raw_fd(&self) -> i32 {
+        self.file.as_raw_fd()
+    }
+}
+
 impl OpenedFile {
     /// Opens and digests it. Blocks for as long as reading all of it takes.
     ///
@@ -46,7 +52,12 @@ impl OpenedFile {
         if !std::fs::metadata(path).map_err(failed)?.is_file() {
             return Err(unreadable(&shown).with("why", "it is no regular file"));
         }
-        let file = File::open(path).map_err(failed)?;
+        OpenedFile::of(File::open(path).map_err(failed)?, shown)
+    }
+
+    /// Digests an open file.
+    pub(crate) fn of(file: File, shown: String) -> Result<OpenedFile> {
+        let failed = |error: io::Error| unreadable(&shown).source(error);
         let before = State::of(&file.metadata().map_err(failed)?);
         let sha256 = digest(&file).map_err(failed)?;
         let state = State::of(&file.metadata().map_err(failed)?);

@@ -39,7 +39,7 @@ impl Control {
         if !self.office.is_ticket(&ask.ticket, executor, profile) {
             return Err(refuse(Refusal::WrongTicket));
         }
-        let assignment = {
+        let mut assignment = {
             let inner = self.inner();
             inner.table.may_join(executor).map_err(refuse)?;
             let profile = inner.profiles.get(&profile).cloned();
@@ -47,6 +47,7 @@ impl Control {
             let profile = profile.ok_or_else(|| refuse(Refusal::WithdrawnTicket))?;
             self.assignment(&profile)
         };
+        self.artifacts.assign(&ask.platform, &mut assignment);
         let mut answer = v1::JoinResponse { assignment: Some(assignment), ..Default::default() };
         match &self.authority {
             Some(authority) => {
@@ -82,6 +83,8 @@ impl Control {
             environment: settings.executor_env.clone().into_iter().collect(),
             foreign: None,
             program_sha256: String::new(),
+            program_missing: String::new(),
+            files: Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -46,6 +47,8 @@ pub struct EngineSetup {
     pub slots: u32,
     /// Devices that it was granted.
     pub devices: BTreeMap<String, Vec<String>>,
+    /// The application's files here.
+    pub files: BTreeMap<String, PathBuf>,
     /// Its way to the driver.
     pub carrier: Arc<dyn Carrier>,
 }
@@ -106,6 +109,7 @@ pub(super) struct Inside {
     pub(super) runtime: OnceLock<Option<tokio::runtime::Runtime>>,
     executor: ExecutorId,
     devices: BTreeMap<String, Vec<String>>,
+    files: BTreeMap<String, PathBuf>,
     pub(super) carrier: Arc<dyn Carrier>,
     broadcasts: Cache,
 }
@@ -131,6 +135,7 @@ impl Engine {
             runtime: OnceLock::new(),
             executor: setup.executor,
             devices: setup.devices,
+            files: setup.files,
             carrier: setup.carrier,
             broadcasts: Cache::default(),
         });
@@ -396,6 +401,9 @@ impl Host for Inside {
     }
     fn devices(&self) -> &BTreeMap<String, Vec<String>> {
         &self.devices
+    }
+    fn files(&self) -> &BTreeMap<String, PathBuf> {
+        &self.files
     }
     fn progress(&self, task: TaskId, attempt: u32, fraction: f64, message: String) {
         self.outbox.progress(task, attempt, fraction, message);

@@ -35,6 +35,7 @@ pub(super) async fn serve(
         executor: setup.executor,
         slots: setup.slots,
         devices: setup.devices.clone(),
+        files: setup.files.clone(),
         carrier: carrier.clone(),
     })?;
     let mut attached = Some(attached);

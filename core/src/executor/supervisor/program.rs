@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rustix::fd::OwnedFd;
@@ -29,28 +30,29 @@ pub(super) struct Program {
     pub(super) outputs: Vec<mpsc::Receiver<()>>,
 }
 
-/// Starts the program of an executor that is this very binary: the copy of this process that was made ahead, unless the
-/// program is to find another environment, which what happens before `main` may read.
+/// Starts the program of an executor: `fetched`, or this very binary. That is the copy of this process that was made ahead, unless
+/// the program is to find another environment, which what happens before `main` may read.
 ///
 /// # Errors
 /// Why it can't be started, for the account.
 pub(super) fn start(
+    fetched: Option<&Path>,
     setup: ProgramSetup,
     environment: BTreeMap<String, String>,
     ahead: Option<Ahead>,
     output: &Output,
     events: &mpsc::Sender<ShellEvent>,
 ) -> Result<Program, NotStarted> {
-    let path = spawn::own_program();
+    let path = fetched.map_or_else(spawn::own_program, Path::to_path_buf);
     let failed = |error: std::io::Error| NotStarted::of(&path.to_string_lossy(), &error);
-    let (process, link, outputs) = match ahead.filter(|_| environment.is_empty()) {
+    let (process, link, outputs) = match ahead.filter(|_| fetched.is_none() && environment.is_empty()) {
         Some(Ahead { process, link, stdout, stderr }) => {
             let outputs = pump(Some(stdout), Some(stderr), output, |_| {}).map_err(failed)?;
             (process, link, outputs)
         }
         None => {
             let (link, theirs) = UnixStream::pair().map_err(failed)?;
-            let mut command = spawn::own_command();
+            let mut command = spawn::command_of(&path);
             for name in PRIVATE {
                 command.env_remove(name);
             }

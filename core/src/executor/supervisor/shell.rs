@@ -19,6 +19,7 @@ use super::start::ExecutorStart;
 use super::watch::{self, Signals};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::executor::fetch::{self, Fetched};
 use crate::executor::link::{ProgramSetup, ToProgram};
 use crate::manager::{ExitCause, LaunchFailure};
 use crate::process::exit::ProcessExit;
@@ -44,6 +45,8 @@ pub(super) enum ShellEvent {
     Joined(Box<Joined>),
     /// From the link with this number; an older one's is late.
     Link(u64, LinkEvent),
+    /// What the program needs was fetched, or can't be had.
+    Fetched(Result<Fetched, NotStarted>),
 }
 
 /// What comes from a link.
@@ -98,6 +101,8 @@ pub(super) async fn run(mut start: ExecutorStart, ahead: Option<Ahead>) -> Resul
         ahead,
         program: None,
         running: None,
+        fetched: None,
+        ending: false,
         killing: false,
         kills_seen,
         todo: VecDeque::new(),
@@ -151,6 +156,9 @@ struct Shell {
     program: Option<Program>,
     /// The program's process, until its exit was taken: a number to send signals to.
     running: Option<i32>,
+    fetched: Option<Fetched>,
+    /// It is being ended: nothing is to be started any more.
+    ending: bool,
     killing: bool,
     kills_seen: u64,
     todo: VecDeque<SupervisionCommand>,
@@ -166,6 +174,14 @@ impl Shell {
                 self.joined = Some(*joined);
                 self.decide(SupervisionEvent::Joined(terms));
             }
+            ShellEvent::Fetched(_) if self.ending => {}
+            ShellEvent::Fetched(fetched) => match fetched {
+                Ok(fetched) => {
+                    self.fetched = Some(fetched);
+                    self.start_program();
+                }
+                Err(not_started) => self.not_started(not_started),
+            },
             ShellEvent::Link(number, _) if number != self.links => {}
             ShellEvent::Link(_, LinkEvent::Opened(reports)) => {
                 self.reports = Some(reports);
@@ -198,7 +214,7 @@ impl Shell {
                     tokio::task::spawn_local(join);
                 }
                 SupervisionCommand::OpenLink => self.open_link(),
-                SupervisionCommand::StartProgram => self.start_program(),
+                SupervisionCommand::StartProgram => self.prepare_program(),
                 SupervisionCommand::Heartbeat { number, program_silent, resident } => {
                     self.report(v1::supervisor_report::Report::Heartbeat(v1::Heartbeat {
                         number,
@@ -226,10 +242,12 @@ impl Shell {
                     }
                 }
                 SupervisionCommand::TerminateTree => {
+                    self.ending = true;
                     tell(tree::terminate_descendants());
                     self.reap().await;
                 }
                 SupervisionCommand::KillTree => {
+                    self.ending = true;
                     self.killing = true;
                     self.kill().await;
                 }
@@ -268,6 +286,38 @@ impl Shell {
         std::iter::once(&joined.address).chain(others).cloned().collect()
     }
 
+    /// Fetches what the program needs, where it needs anything, and then starts it.
+    fn prepare_program(&mut self) {
+        let order = match &self.joined {
+            Some(joined) => {
+                let (application, driver) = (&self.start.application, self.addresses(joined));
+                fetch::Order::of(&joined.assignment, application, driver, &joined.identity)
+            }
+            None => Ok(None), // told when it is to be started
+        };
+        match order {
+            Ok(None) => self.start_program(),
+            Ok(Some(order)) => {
+                let events = self.events.clone();
+                // It writes and reads files, and waits for others that fetch the same.
+                let thread = std::thread::Builder::new().name("convoke-fetch".into()).spawn(move || {
+                    let directory = std::env::current_dir().ok();
+                    let fetched = fetch::fetch(&order, directory.as_deref());
+                    let _ = events.blocking_send(ShellEvent::Fetched(fetched)); // this process may be ending
+                });
+                if let Err(error) = thread {
+                    let message = format!("can't start a thread: {error}");
+                    self.not_started(NotStarted { failure: LaunchFailure::Other, message });
+                }
+            }
+            Err(not_started) => self.not_started(not_started),
+        }
+    }
+
+    fn not_started(&mut self, NotStarted { failure, message }: NotStarted) {
+        self.decide(SupervisionEvent::ProgramNotStarted(failure, message));
+    }
+
     fn start_program(&mut self) {
         match self.try_start() {
             Ok(program) => {
@@ -281,9 +331,7 @@ impl Shell {
                 }
                 self.decide(SupervisionEvent::ProgramStarted(process));
             }
-            Err(NotStarted { failure, message }) => {
-                self.decide(SupervisionEvent::ProgramNotStarted(failure, message));
-            }
+            Err(not_started) => self.not_started(not_started),
         }
     }
 
@@ -301,12 +349,6 @@ impl Shell {
         if let Some(foreign) = &assignment.foreign {
             return foreign::start(foreign, environment, &self.output, &self.events);
         }
-        if !assignment.program_sha256.is_empty() {
-            return Err(NotStarted {
-                failure: LaunchFailure::Other,
-                message: format!("this bootstrap can't fetch its program ({})", assignment.program_sha256),
-            });
-        }
         let setup = ProgramSetup {
             application: self.start.application.clone(),
             executor: self.start.executor,
@@ -317,8 +359,10 @@ impl Shell {
             slots: assignment.slots,
             heartbeat_interval: assignment::at_least(assignment.heartbeat_interval_ms),
             devices: self.start.devices.clone(),
+            files: self.fetched.as_ref().map(|fetched| fetched.files.clone()).unwrap_or_default(),
         };
-        program::start(setup, environment, ahead, &self.output, &self.events)
+        let fetched = self.fetched.as_ref().and_then(|fetched| fetched.program.as_deref());
+        program::start(fetched, setup, environment, ahead, &self.output, &self.events)
     }
 
     fn report(&self, report: v1::supervisor_report::Report) {

@@ -74,7 +74,8 @@ impl Witnesses<'_> {
     }
 }
 
-/// Whether the manager did it, or saw it done, so that no account of the supervisor's explains it better.
+/// Whether the manager did it, or saw it done, so that no account of the supervisor's explains it better. A launch that failed is
+/// none: a supervisor that gave an account knows why, and did start.
 pub(super) fn is_act_of_the_manager(cause: &ExitCause) -> bool {
     matches!(
         cause,
@@ -84,8 +85,6 @@ pub(super) fn is_act_of_the_manager(cause: &ExitCause) -> bool {
             | ExitCause::KilledByOperator
             | ExitCause::OutOfMemory { .. }
             | ExitCause::LimitExceeded(_)
-            | ExitCause::LaunchFailed(_)
-            | ExitCause::NeverStarted
     )
 }
 
