@@ -43,7 +43,7 @@ impl Harness for LocalCluster {
     }
 
     fn sizes(&self) -> Sizes {
-        Sizes { scale: 16, ..Sizes::default() }
+        Sizes { scale: 16, tasks: 0, ..Sizes::default() }
     }
 
     fn reproduce(&self) -> String {

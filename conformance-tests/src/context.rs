@@ -313,8 +313,13 @@ async fn dispatch(
     }
 }
 
-/// This program, as a bootstrap: digested once for a run.
+/// This program, as a bootstrap: digested once.
 pub(crate) fn this_program() -> Result<Bootstrap> {
+    static DIGESTED: std::sync::OnceLock<Result<Bootstrap>> = std::sync::OnceLock::new();
+    DIGESTED.get_or_init(digest_this_program).clone()
+}
+
+fn digest_this_program() -> Result<Bootstrap> {
     let path = std::env::current_exe().map_err(|error| Error::host("this program's own path", error))?;
     let bytes = std::fs::read(&path).map_err(|error| Error::host("can't read this program", error))?;
     let path = path.to_str().ok_or_else(|| Error::invalid("path", "this program's path is not UTF-8"))?;

@@ -17,8 +17,13 @@ use crate::run::{Options, run};
 /// The profile is `manager` unless another is named. Not checkable and not claimed rules don't fail a test run; the
 /// certificate names them.
 pub fn main<H: Harness + Default>() -> ExitCode {
+    main_of::<H>(&[Profile::Manager])
+}
+
+/// As [`main`], with these profiles where the command line names none.
+pub fn main_of<H: Harness + Default>(profiles: &[Profile]) -> ExitCode {
     become_probe_if_asked();
-    let arguments = match TestArguments::parse(std::env::args().skip(1)) {
+    let arguments = match TestArguments::parse(std::env::args().skip(1), profiles) {
         Ok(arguments) => arguments,
         Err(error) => {
             eprintln!("{error:#}");
@@ -80,7 +85,7 @@ struct TestArguments {
 }
 
 impl TestArguments {
-    fn parse(arguments: impl Iterator<Item = String>) -> Result<TestArguments> {
+    fn parse(arguments: impl Iterator<Item = String>, profiles: &[Profile]) -> Result<TestArguments> {
         let mut parsed = TestArguments::default();
         let mut arguments = arguments.peekable();
         while let Some(argument) = arguments.next() {
@@ -106,7 +111,7 @@ impl TestArguments {
             }
         }
         if parsed.options.selection.profiles.is_empty() {
-            parsed.options.selection.profiles.push(Profile::Manager);
+            parsed.options.selection.profiles.extend(profiles);
         }
         Ok(parsed)
     }
@@ -117,7 +122,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> TestArguments {
-        TestArguments::parse(line.split_whitespace().map(str::to_owned)).unwrap()
+        TestArguments::parse(line.split_whitespace().map(str::to_owned), &[Profile::Manager]).unwrap()
     }
 
     #[test]

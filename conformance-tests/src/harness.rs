@@ -11,6 +11,7 @@ use convoke_core::units::{Cpus, MiB};
 use convoke_core::{Error, Result};
 
 use crate::deadlines::Deadlines;
+use crate::runtime::meddle::Meddle;
 
 /// What the author of a cluster manager writes to have it certified: how to get an environment, and what it holds.
 ///
@@ -79,6 +80,11 @@ pub trait Harness: Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// What stands between executors and their driver in the runtime profile's checks: nothing, but for a mutant.
+    fn meddle(&self) -> Option<Arc<dyn Meddle>> {
+        None
+    }
+
     /// The command that a reader types to run all of this again.
     fn reproduce(&self) -> String {
         "cargo test --test conformance".to_owned()
@@ -138,11 +144,18 @@ pub struct Sizes {
     pub scale: u32,
     /// How many applications register at once in S2.
     pub applications: u32,
+    /// How many tasks D7 runs; a tenth of them is run too.
+    pub tasks: u64,
 }
 
 impl Default for Sizes {
     fn default() -> Sizes {
-        Sizes { executor: Resources::new(Cpus::from_millis(100), MiB(64)), scale: 40, applications: 100 }
+        Sizes {
+            executor: Resources::new(Cpus::from_millis(100), MiB(64)),
+            scale: 40,
+            applications: 100,
+            tasks: 1_000_000,
+        }
     }
 }
 

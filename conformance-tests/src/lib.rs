@@ -22,6 +22,9 @@
 //! The rules are data ([`rules::all`]); how a rule is checked is told by `docs/conformance.md`, which is generated from
 //! them.
 
+// The expansion of `#[task]` says `::convoke`.
+extern crate convoke_core as convoke;
+
 mod application;
 mod certificate;
 mod context;
@@ -41,6 +44,7 @@ pub mod report;
 mod rule;
 pub mod rules;
 mod run;
+mod runtime;
 pub mod scan;
 mod select;
 mod service;
@@ -57,7 +61,7 @@ pub use context::Context;
 pub use deadlines::{DeadlineName, Deadlines};
 pub use document::document;
 pub use driven::Driven;
-pub use entry::main;
+pub use entry::{main, main_of};
 pub use harness::{
     Environment, Guard, Harness, Hook, Hooked, Hooks, ManagerOptions, NoHooks, Room, Sizes, Traffic, Unhooked,
 };
@@ -68,6 +72,7 @@ pub use outcome::{CaseOutcome, RuleOutcome};
 pub use probe::become_probe_if_asked;
 pub use rule::{Case, Check, Claim, Level, Profile, Rule, Subject};
 pub use run::{Options, Run, run};
+pub use runtime::meddle::Meddle;
 pub use select::Selection;
 pub use timeline::Timeline;
 pub use verdict::{Checked, Evidence, Finding, Verdict};

@@ -4,6 +4,7 @@
 //! are listed beside it, and no other may fail. A rule without a mutant is *unproven*, and the table says why.
 
 mod breakages;
+pub mod runtime;
 mod wrapped;
 
 use std::fmt;

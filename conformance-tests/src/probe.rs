@@ -85,6 +85,7 @@ pub(crate) fn boot() -> String {
 /// in `main`, outside of any runtime.
 pub fn become_probe_if_asked() {
     crate::reference::become_daemon_if_asked();
+    crate::runtime::become_executor_if_asked();
     let arguments: Vec<String> =
         std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let Some(mode) = arguments.get(1).filter(|mode| [PROBE, FORK, CHILD].contains(&mode.as_str())) else {

@@ -7,6 +7,7 @@ mod faults;
 mod finds;
 mod life;
 mod registration;
+mod runtime;
 mod scale;
 mod the_end;
 

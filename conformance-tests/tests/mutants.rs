@@ -105,5 +105,6 @@ fn document(table: &[(&'static Mutant, String)]) -> String {
             text.push_str(&format!("| {} | {} |\n", rule.id, why_unproven(rule.id)));
         }
     }
+    text.push_str(&convoke_conformance::mutants::runtime::table());
     text
 }

@@ -97,7 +97,7 @@ impl Harness for ReferenceHarness {
     }
 
     fn sizes(&self) -> Sizes {
-        Sizes { scale: 16, applications: 40, ..Sizes::default() }
+        Sizes { scale: 16, applications: 40, tasks: 0, ..Sizes::default() }
     }
 
     fn reproduce(&self) -> String {

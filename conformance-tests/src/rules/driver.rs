@@ -1,5 +1,6 @@
 //! D · Driver and executors.
 
+use super::runtime;
 use crate::rule::{Level, Profile, Rule, Subject};
 
 /// The rules of this area, in the contract's order.
@@ -14,7 +15,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the driver and the executor side of core",
-        cases: &[],
+        cases: runtime::D1,
     },
     Rule {
         id: "D2",
@@ -24,7 +25,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the driver and the executor side of core",
-        cases: &[],
+        cases: runtime::D2,
     },
     Rule {
         id: "D3",
@@ -35,7 +36,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the driver and the executor side of core",
-        cases: &[],
+        cases: runtime::D3,
     },
     Rule {
         id: "D4",
@@ -47,7 +48,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the driver and the executor side of core",
-        cases: &[],
+        cases: runtime::D4,
     },
     Rule {
         id: "D5",
@@ -58,7 +59,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the driver and the executor side of core",
-        cases: &[],
+        cases: runtime::D5,
     },
     Rule {
         id: "D6",
@@ -69,7 +70,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the driver and the executor side of core",
-        cases: &[],
+        cases: runtime::D6,
     },
     Rule {
         id: "D7",
@@ -81,7 +82,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the driver and the executor side of core",
-        cases: &[],
+        cases: runtime::D7,
     },
     Rule {
         id: "D8",
@@ -92,7 +93,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the driver and the executor side of core",
-        cases: &[],
+        cases: runtime::D8,
     },
     Rule {
         id: "D9",
@@ -134,9 +135,9 @@ pub(super) static RULES: &[Rule] = &[
             leaves, at once if idle; nothing is recomputed. `Draining` starts it by itself, its grace \
             before the time named (at once where none is), as a release that replaces.",
         requires: &[],
-        subject: Subject::Later("decommission does not exist yet"),
+        subject: Subject::Exists,
         look_at: "the driver and the executor side of core",
-        cases: &[],
+        cases: runtime::D12,
     },
     Rule {
         id: "D13",

@@ -2,6 +2,7 @@
 
 mod checks;
 
+use super::runtime;
 use crate::deadlines::DeadlineName;
 use crate::harness::Hook;
 use crate::rule::{Case, Claim, Level, Profile, Rule, Subject, check};
@@ -90,7 +91,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the executor's own lease",
-        cases: &[],
+        cases: runtime::F5,
     },
     Rule {
         id: "F6",
@@ -102,7 +103,7 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the path of heartbeats",
-        cases: &[],
+        cases: runtime::F6,
     },
     Rule {
         id: "F7",
