@@ -86,12 +86,12 @@ def measure(master):
 
     def run(n):
         # One stage of n tasks; the sum is made of their rows here.
-        rows = session.range(0, n, 1, n)._jdf.toJavaRDD().rdd().toJavaRDD().glom().count()
+        rows = session.range(0, n, 1, n)._jdf.toJavaRDD().count()
         assert rows == n, rows
         return n * (n - 1) // 2
 
     noops(run)
-    singles(lambda x: session.range(x, x + 1, 1, 1)._jdf.collectAsList().get(0).get(0))
+    singles(lambda x: session.range(x, x + 1, 1, 1)._jdf.collectAsList().get(0))
     large = session.range(0, VALUES, 1, VALUES).selectExpr(f"repeat('x', {MEBIBYTE}) as value")
     session.range(0, 8, 1, 8).selectExpr(f"repeat('x', {MEBIBYTE}) as value")._jdf.collectAsList()
     with Timer() as timer:

@@ -1,6 +1,7 @@
 //! Where the results of one job wait for their caller, and what tells its source to go on or to pause.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -48,13 +49,14 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn value(&mut self, position: u64, value: Bytes) {
-        if value.len() < COPY_BELOW_BYTES {
+    /// Takes the value that is this part of a message.
+    pub(super) fn value(&mut self, position: u64, message: &Bytes, part: Range<usize>) {
+        if part.len() < COPY_BELOW_BYTES {
             self.positions.push(position);
-            self.values.extend_from_slice(&value);
+            self.values.extend_from_slice(&message[part]);
             self.ends.push(self.values.len());
         } else {
-            self.large.push((position, value));
+            self.large.push((position, message.slice(part)));
         }
     }
 

@@ -1,5 +1,6 @@
 //! What executors report, into the scheduler and on to the jobs' sinks: one lock and one wake for a message.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,14 +44,16 @@ impl Tasks {
                 core.scheduler.attempt_returned(executor, TaskId(*task), *attempt);
             }
             let bytes = updates.payload.len() as u64;
-            let mut payload = updates.payload;
+            let mut start = 0;
             let mut ended = 0;
             for (index, task) in updates.tasks.iter().enumerate() {
-                let payload = payload.split_to(updates.lengths[index] as usize);
+                let part = start..start + updates.lengths[index] as usize;
+                start = part.end;
                 let attempt = updates.attempts.get(index).copied().unwrap_or(1);
                 let told = updates.endings.get(index).copied().unwrap_or(0);
                 let told = Told::try_from(i32::try_from(told).unwrap_or(-1)).unwrap_or(Told::Unrunnable);
                 ended += u32::from(told != Told::TimedOut);
+                let payload = (&updates.payload, part);
                 self.one(core, afterwards, now, executor, TaskId(*task), attempt, told, payload);
             }
             let run = Duration::from_nanos(updates.run_ns);
@@ -69,21 +72,22 @@ impl Tasks {
         task: TaskId,
         attempt: u32,
         told: Told,
-        payload: Bytes,
+        (all, part): (&Bytes, Range<usize>),
     ) {
         if told == Told::Value {
             let verdict = core.scheduler.attempt_ended(now, executor, task, attempt, Ending::Done);
             if let Verdict::Over { job, position, blob, .. } = verdict {
-                afterwards.batch(job).value(position, payload);
+                afterwards.batch(job).value(position, all, part);
                 afterwards.spent(blob);
             }
             return;
         }
+        let payload = &all[part];
         let mut uploaded = None;
         let mut failure = None;
         let ending = match told {
             Told::Value => Ending::Done,
-            Told::Uploaded => match self.uploaded(&payload) {
+            Told::Uploaded => match self.uploaded(payload) {
                 Some(value) => {
                     uploaded = Some(value);
                     Ending::Done
@@ -97,7 +101,7 @@ impl Tasks {
             Told::TimedOut => Ending::TimedOut,
             Told::Cancelled | Told::Freed => Ending::Freed,
             Told::Failed | Told::Panicked | Told::Unrunnable => {
-                let (kind, log_tail, permanent) = failed(told, &payload);
+                let (kind, log_tail, permanent) = failed(told, payload);
                 failure = Some((kind, log_tail));
                 Ending::Failed { again: !permanent }
             }
