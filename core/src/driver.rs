@@ -15,6 +15,8 @@ mod events;
 mod handle;
 pub mod jobs;
 mod launcher;
+mod no_tasks;
+mod program;
 pub mod progress;
 mod run;
 mod service;
@@ -26,10 +28,17 @@ pub use builder::{Backends, DriverBuilder, SettingValue};
 pub use control::ExecutorStatus;
 pub use events::{DriverEvent, DriverEvents, JobProgress, JobState, TaskCounts};
 pub use handle::Driver;
+pub use program::{DialAt, ExecutorProgram, ReadyWhen, StopSignal};
 
 pub use crate::rpc::refusal::Refusal;
 pub use crate::state::executors::ExecutorPhase;
 
 fn default_task_plane() -> task_plane::MakeTaskPlane {
     Box::new(|control| Ok(jobs::Tasks::new(control)?))
+}
+
+/// For executors that run a program which takes no tasks.
+fn no_task_plane(program: &str) -> task_plane::MakeTaskPlane {
+    let plane = no_tasks::NoTasks::of(program);
+    Box::new(move |_| Ok(plane))
 }

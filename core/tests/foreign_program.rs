@@ -44,6 +44,7 @@ fn foreign(program: &str, arguments: &[&str], ready: Option<Ready>) -> v1::Assig
             ports: vec!["HTTP".into(), "OTHER".into()],
             ready,
             ready_deadline_ms: 10_000,
+            ..Default::default()
         }),
         environment: HashMap::from([("GREETING".to_owned(), "hello, wörld".to_owned())]),
         ..assignment()

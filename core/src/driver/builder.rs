@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::artifacts::FileToShip;
 use super::handle::Driver;
+use super::program::ExecutorProgram;
 use super::run;
 use super::settings::DriverSettings;
 use super::task_plane::MakeTaskPlane;
@@ -244,6 +245,24 @@ impl DriverBuilder {
         })
     }
 
+    /// Executors run `program` with these arguments instead of tasks: a program that doesn't link convoke (D14). More about
+    /// it, ports above all, can be said with [`executor_program`](Self::executor_program).
+    pub fn executor_command(
+        self,
+        program: impl Into<String>,
+        args: impl IntoIterator<Item = impl Into<String>>,
+    ) -> DriverBuilder {
+        self.executor_program(ExecutorProgram::new(program).args(args))
+    }
+
+    /// Executors run this program instead of tasks (D14).
+    pub fn executor_program(self, program: ExecutorProgram) -> DriverBuilder {
+        self.change(move |settings| {
+            settings.executor_program = Some(program);
+            Ok(())
+        })
+    }
+
     /// The address to listen on.
     pub fn bind(self, address: IpAddr) -> DriverBuilder {
         self.change(move |settings| {
@@ -387,7 +406,10 @@ impl DriverBuilder {
         {
             settings.executor_cpus = cpus;
         }
-        let make_plane = self.make_plane.unwrap_or_else(super::default_task_plane);
+        let make_plane = self.make_plane.unwrap_or_else(|| match &settings.executor_program {
+            Some(program) => super::no_task_plane(program.program()),
+            None => super::default_task_plane(),
+        });
         Ok(run::Setup {
             settings,
             manager,

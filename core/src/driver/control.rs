@@ -8,6 +8,7 @@ mod manager;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -28,6 +29,7 @@ use crate::rpc::refusal::Refusals;
 use crate::rpc::ticket::TicketOffice;
 use crate::rpc::v1;
 use crate::state::executors::{ExecutorCommand, ExecutorEvent, ExecutorPhase, ExecutorTable, ExecutorTimes};
+use crate::units::HostPort;
 
 /// An order on its way to a supervisor.
 pub(super) type Order = Result<v1::SupervisorOrder, Status>;
@@ -81,7 +83,12 @@ struct Connections {
     /// The number of the newest attach.
     attach: u64,
     process: Option<u32>,
+    program: Option<u32>,
     directory: Option<String>,
+    /// Where its supervisor calls from.
+    calling: Option<IpAddr>,
+    /// Where its program can be dialled, once that is ready.
+    addresses: BTreeMap<String, HostPort>,
 }
 
 impl Default for Connections {
@@ -91,7 +98,10 @@ impl Default for Connections {
             cancel: CancellationToken::new(),
             attach: 0,
             process: None,
+            program: None,
             directory: None,
+            calling: None,
+            addresses: BTreeMap::new(),
         }
     }
 }
@@ -110,8 +120,12 @@ pub struct ExecutorStatus {
     pub phase: ExecutorPhase,
     /// Its supervisor's process on that host.
     pub process: Option<u32>,
+    /// Its program's process on that host, once that is ready.
+    pub program: Option<u32>,
     /// Its folder on that host.
     pub directory: Option<String>,
+    /// Where the ports of a program that doesn't link convoke can be dialled, by name, once it is ready (D14).
+    pub addresses: BTreeMap<String, HostPort>,
 }
 
 impl Control {
@@ -215,7 +229,11 @@ impl Control {
                     host: entry.host.clone(),
                     phase: entry.phase(),
                     process: connections.and_then(|connections| connections.process),
+                    program: connections.and_then(|connections| connections.program),
                     directory: connections.and_then(|connections| connections.directory.clone()),
+                    addresses: connections
+                        .map(|connections| connections.addresses.clone())
+                        .unwrap_or_default(),
                 }
             })
             .collect()
@@ -306,7 +324,8 @@ impl Control {
             }
             ExecutorCommand::Joined(executor) => self.tell_joined(executor),
             ExecutorCommand::Ready(executor) => {
-                self.events.tell(DriverEvent::ExecutorReady { executor });
+                let addresses = self.addresses(executor);
+                self.events.tell(DriverEvent::ExecutorReady { executor, addresses });
             }
             ExecutorCommand::Draining(executor, why) => {
                 if let Some(plane) = self.plane() {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use crate::error::Error;
 use crate::ids::{ExecutorId, JobId, Name, ProfileId};
 use crate::manager::{EndedBy, Exit, Outcome};
+use crate::units::HostPort;
 
 /// What happens at a driver: to its executors, its manager and its jobs.
 #[derive(Debug, Clone)]
@@ -32,10 +34,12 @@ pub enum DriverEvent {
         /// On which host.
         host: Option<Name>,
     },
-    /// It takes tasks (or, where it is a program of another engine, says that it is ready).
+    /// It takes tasks; or, where it runs a program that doesn't link convoke, that is ready.
     ExecutorReady {
         /// Which.
         executor: ExecutorId,
+        /// Where the program's ports can be dialled, by name; empty where it takes tasks.
+        addresses: BTreeMap<String, HostPort>,
     },
     /// It takes no new task and will leave.
     ExecutorDraining {
@@ -188,13 +192,16 @@ mod tests {
         let source = EventSource::new();
         let (mut slow, mut quick) = (source.listen(), source.listen());
         for n in 0..KEPT as u64 + 10 {
-            source.tell(DriverEvent::ExecutorReady { executor: ExecutorId(n) });
+            source.tell(DriverEvent::ExecutorReady { executor: ExecutorId(n), addresses: BTreeMap::new() });
             assert!(
-                matches!(quick.next().await, Some(DriverEvent::ExecutorReady { executor }) if executor.0 == n)
+                matches!(quick.next().await, Some(DriverEvent::ExecutorReady { executor, .. }) if executor.0 == n)
             );
         }
         assert!(matches!(slow.next().await, Some(DriverEvent::Lagged(10))));
-        assert!(matches!(slow.next().await, Some(DriverEvent::ExecutorReady { executor: ExecutorId(10) })));
+        assert!(matches!(
+            slow.next().await,
+            Some(DriverEvent::ExecutorReady { executor: ExecutorId(10), .. })
+        ));
         drop(source);
         assert!(quick.next().await.is_none());
     }

@@ -143,7 +143,7 @@ impl Teller {
 
     fn tell(&mut self, event: &DriverEvent) {
         match event {
-            DriverEvent::ExecutorReady { executor } => {
+            DriverEvent::ExecutorReady { executor, .. } => {
                 let host = self.control.executors().into_iter().find(|status| status.executor == *executor);
                 let host = host.and_then(|status| status.host);
                 let on = host.map(|host| format!(" on {host}")).unwrap_or_default();

@@ -72,7 +72,8 @@ impl v1::driver_server::Driver for DriverService {
         request: Request<Streaming<v1::SupervisorReport>>,
     ) -> Result<Response<Self::SuperviseStream>, Status> {
         let executor = self.executor(&request, "supervise")?;
-        let (orders, cancel) = self.0.supervise(executor).map_err(|refusal| {
+        let calling = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+        let (orders, cancel) = self.0.supervise(executor, calling).map_err(|refusal| {
             self.refused(&request, refusal, format!("the supervisor of executor {executor}"))
         })?;
         let control = self.0.clone();

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::artifacts::{FileToShip, ProgramSettings};
+use super::program::ExecutorProgram;
 use crate::error::{Error, Result};
 use crate::executor::environment;
 use crate::ids::{Name, ProfileId};
@@ -44,6 +45,8 @@ pub struct DriverSettings {
     pub task_resources: BTreeMap<Name, u64>,
     /// `executor.env`.
     pub executor_env: BTreeMap<String, String>,
+    /// The program that executors run instead of tasks; set by code alone.
+    pub executor_program: Option<ExecutorProgram>,
     /// `driver.bind`; absent: loopback where the manager is in this process, else every address.
     pub bind: Option<IpAddr>,
     /// `driver.advertise`.
@@ -98,6 +101,7 @@ impl Default for DriverSettings {
             task_cpus: profile.task.cpus,
             task_resources: BTreeMap::new(),
             executor_env: BTreeMap::new(),
+            executor_program: None,
             bind: None,
             advertise: Vec::new(),
             port: 0,
@@ -323,6 +327,9 @@ impl DriverSettings {
             return Err(Error::invalid("executors", "more than executors.max")
                 .with("executors", self.executors)
                 .with("executors.max", self.max_executors));
+        }
+        if let Some(program) = &self.executor_program {
+            program.check()?;
         }
         for (name, value) in &self.executor_env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {

@@ -36,5 +36,8 @@ pub const CACHE: &str = "CONVOKE_CACHE";
 /// The guard's process number, for its supervisor.
 pub const GUARD: &str = "CONVOKE_GUARD";
 
+/// What every name of ours begins with.
+pub const PREFIX: &str = "CONVOKE_";
+
 /// Names that must not pass from an executor to what its tasks start.
 pub const PRIVATE: [&str; 5] = [ROLE, TICKET, CGROUPS, LOGS, GUARD];

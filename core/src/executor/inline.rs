@@ -88,6 +88,13 @@ async fn join(start: &ExecutorStart, ticket: &Secret) -> Result<Joined, Exit> {
 }
 
 async fn live(start: &ExecutorStart, joined: Joined, stop: CancellationToken) -> Result<Exit> {
+    if let Some(foreign) = &joined.assignment.foreign {
+        let message = format!(
+            "an executor inside its driver's process can't run {:?}: choose local[1]",
+            foreign.program
+        );
+        return Ok(Exit::new(ExitCause::LaunchFailed(LaunchFailure::Other), message));
+    }
     let failed = |error| Error::host("can't make an inline executor's link", error);
     let others = start.driver.iter().filter(|address| **address != joined.address);
     let addresses: Vec<_> = std::iter::once(&joined.address).chain(others).cloned().collect();

@@ -57,6 +57,9 @@ pub struct ExecPlan {
     pub environment: BTreeMap<String, String>,
     /// without these.
     pub without: Vec<String>,
+    /// Its working directory; absent: that of the process that becomes it.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
     /// What it is limited to.
     pub limits: ProcessLimits,
 }
@@ -190,6 +193,12 @@ fn prepare(link: &mut UnixStream) -> io::Result<Command> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let _ = setsid(); // refused for the leader of a group, which is as much as we want
     plan.limits.apply()?;
+    if let Some(directory) = &plan.directory {
+        std::env::set_current_dir(directory).map_err(|error| {
+            // Not told by its number, which would be taken for the program's.
+            io::Error::other(format!("its folder {}: {error}", directory.display()))
+        })?;
+    }
     if let Some(file) = find(&plan.program, std::env::var_os("PATH").as_deref())
         && !is_for_this_host(&file)
     {

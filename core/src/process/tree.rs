@@ -68,11 +68,15 @@ pub fn reap() -> io::Result<Reaped> {
 /// # Errors
 /// Where a descendant may not be signalled (it runs as another user), after all others were; or `/proc` can't be read.
 pub fn signal_descendants(signal: Signal) -> io::Result<usize> {
+    signal_each(|_| signal)
+}
+
+fn signal_each(signal: impl Fn(i32) -> Signal) -> io::Result<usize> {
     let mut sent = 0;
     let mut refused = Ok(());
     for entry in Table::read()?.descendants(&[Pid::as_raw(Some(getpid()))]) {
         if entry.is_alive() {
-            match entry.id.signal(signal) {
+            match entry.id.signal(signal(entry.id.number)) {
                 Ok(true) => sent += 1,
                 Ok(false) => {}
                 Err(error) => refused = Err(error),
@@ -82,12 +86,16 @@ pub fn signal_descendants(signal: Signal) -> io::Result<usize> {
     refused.map(|()| sent)
 }
 
-/// Asks every descendant to end: SIGTERM, and SIGCONT so that stopped ones can hear it.
+/// Asks every descendant to end: SIGTERM, and SIGCONT so that stopped ones can hear it. One of them may have a signal of
+/// its own for that.
 ///
 /// # Errors
 /// As [`signal_descendants`].
-pub fn terminate_descendants() -> io::Result<usize> {
-    let asked = signal_descendants(Signal::TERM);
+pub fn terminate_descendants(but: Option<(i32, Signal)>) -> io::Result<usize> {
+    let asked = signal_each(|number| match but {
+        Some((own, signal)) if own == number => signal,
+        _ => Signal::TERM,
+    });
     let continued = signal_descendants(Signal::CONT);
     asked.and_then(|sent| continued.map(|_| sent))
 }
@@ -102,7 +110,7 @@ pub fn end_children(grace: Duration) -> io::Result<()> {
         return Ok(());
     }
     // Whoever may not be asked may not be killed either: that is told below.
-    let _ = terminate_descendants();
+    let _ = terminate_descendants(None);
     let deadline = clock::now() + grace;
     let mut pause = Pause::default();
     loop {

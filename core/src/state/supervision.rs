@@ -13,7 +13,7 @@ use std::time::Duration;
 use contact::{Contact, Link};
 pub use ending::exit_of;
 use ending::{Account, SIGKILL};
-pub use messages::{SupervisionCommand, SupervisionEvent, Terms};
+pub use messages::{ForeignTerms, SupervisionCommand, SupervisionEvent, Terms};
 
 use crate::clock::Moment;
 use crate::manager::ExitCause;
@@ -194,7 +194,8 @@ impl Supervision {
             && self.ready.is_none()
             && self.ready_by.is_some_and(|deadline| now >= deadline)
         {
-            self.end(now, ExitCause::NeverReady, "it didn't say that it is ready in time".into(), out);
+            let message = self.never_ready();
+            self.end(now, ExitCause::NeverReady, message, out);
         }
         if self.contact.take_retry(now) {
             match self.phase {
@@ -316,11 +317,23 @@ impl Supervision {
             return;
         }
         self.drain_told = true;
-        out.push(if self.terms.as_ref().is_some_and(|terms| terms.foreign) {
-            SupervisionCommand::TerminateProgram
-        } else {
-            SupervisionCommand::DrainProgram
+        out.push(match self.terms.as_ref().and_then(|terms| terms.foreign.as_ref()) {
+            Some(foreign) => SupervisionCommand::SignalProgram(foreign.stop_signal),
+            None => SupervisionCommand::DrainProgram,
         });
+    }
+
+    /// Whether its program has been started, isn't ready, and nothing speaks for its end.
+    #[must_use]
+    pub fn awaits_readiness(&self) -> bool {
+        self.phase == Phase::Joined && self.ready.is_none() && !self.drain_told && self.account.is_none()
+    }
+
+    fn never_ready(&self) -> String {
+        let terms = self.terms.as_ref();
+        let within = terms.and_then(|terms| terms.ready_deadline).map(format_duration).unwrap_or_default();
+        let awaited = terms.and_then(|terms| terms.foreign.as_ref()).map(|foreign| foreign.awaited.as_str());
+        format!("not ready within {within}: {}", awaited.unwrap_or("it didn't say so"))
     }
 }
 

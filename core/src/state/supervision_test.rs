@@ -19,8 +19,12 @@ fn terms() -> Terms {
         memory: Some(MiB(256)),
         watch_memory: true,
         ready_deadline: None,
-        foreign: false,
+        foreign: None,
     }
+}
+
+fn foreign() -> Option<ForeignTerms> {
+    Some(ForeignTerms { stop_signal: 15, awaited: "its port HTTP didn't answer".into() })
 }
 
 /// A supervisor with a made-up clock.
@@ -270,21 +274,44 @@ fn a_second_sigterm_ends_at_once_and_one_after_a_drain_is_the_release() {
 
 #[test]
 fn a_foreign_program_is_drained_by_sigterm() {
-    let mut rig = Rig::running_with(Terms { foreign: true, ..terms() });
-    assert_eq!(rig.on(On::DrainOrdered("surplus".into())), [Do::TerminateProgram]);
+    let mut rig = Rig::running_with(Terms { foreign: foreign(), ..terms() });
+    assert_eq!(rig.on(On::DrainOrdered("surplus".into())), [Do::SignalProgram(15)]);
     rig.on(On::ProgramExited(ProcessExit::Signal(15)));
     assert_eq!(rig.finish().0, ExitCause::Released);
 }
 
 #[test]
+fn a_foreign_program_is_drained_by_the_signal_that_it_asks_for() {
+    let asked = |stop_signal| Some(ForeignTerms { stop_signal, awaited: "nothing came".into() });
+    for (exit, cause) in [
+        (ProcessExit::Signal(2), ExitCause::Released),
+        // As a shell, or Python, tells it.
+        (ProcessExit::Code(130), ExitCause::Released),
+        (ProcessExit::Code(0), ExitCause::Released),
+        (ProcessExit::Code(1), ExitCause::Code(1)),
+        (ProcessExit::Signal(15), ExitCause::Signal(15)),
+    ] {
+        let mut rig = Rig::running_with(Terms { foreign: asked(2), ..terms() });
+        assert_eq!(rig.on(On::DrainOrdered("surplus".into())), [Do::SignalProgram(2)]);
+        rig.on(On::ProgramExited(exit));
+        assert_eq!(rig.finish().0, cause, "{exit:?}");
+    }
+    // Not drained, the same exit is the program's own.
+    let mut rig = Rig::running_with(Terms { foreign: asked(2), ..terms() });
+    rig.on(On::ProgramExited(ProcessExit::Signal(2)));
+    assert_eq!(rig.finish().0, ExitCause::Signal(2));
+}
+
+#[test]
 fn a_foreign_program_that_is_not_ready_in_time_is_ended() {
     let ready_deadline = Some(Duration::from_secs(5));
-    let mut rig = Rig::running_with(Terms { foreign: true, ready_deadline, ..terms() });
+    let mut rig = Rig::running_with(Terms { foreign: foreign(), ready_deadline, ..terms() });
     let out = rig.pass(Duration::from_secs(5));
     assert_eq!(out.last(), Some(&Do::TerminateTree));
+    assert!(rig.supervision.account().unwrap().contains("not ready within 5s: its port HTTP didn't answer"));
     assert_eq!(rig.finish().0, ExitCause::NeverReady);
 
-    let mut rig = Rig::running_with(Terms { foreign: true, ready_deadline, ..terms() });
+    let mut rig = Rig::running_with(Terms { foreign: foreign(), ready_deadline, ..terms() });
     let ports = BTreeMap::from([("PORT".to_owned(), 4000)]);
     assert!(matches!(&rig.on(On::ProgramReady(ports.clone()))[..],
         [Do::ReportReady { process: 42, ports: told }] if *told == ports));

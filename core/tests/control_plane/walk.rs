@@ -77,7 +77,7 @@ async fn walk(insecure: bool) {
     }
     assert!(matches!(told[0], DriverEvent::ExecutorGranted { executor, .. } if executor == id));
     assert!(matches!(told[1], DriverEvent::ExecutorJoined { executor, .. } if executor == id));
-    assert!(matches!(told[2], DriverEvent::ExecutorReady { executor } if executor == id));
+    assert!(matches!(told[2], DriverEvent::ExecutorReady { executor, .. } if executor == id));
 
     // Messages go both ways.
     attached.updates.send(Default::default()).await.unwrap();

@@ -1,5 +1,7 @@
 //! What executors ask and report: joins, streams, accounts.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -8,12 +10,14 @@ use tonic::Status;
 
 use super::{Control, Order};
 use crate::clock;
+use crate::driver::program::ExecutorProgram;
 use crate::ids::{ExecutorId, Name, ProfileId};
 use crate::manager::{Exit, ExitCause, Heard};
 use crate::resource::ResourceProfile;
 use crate::rpc::refusal::Refusal;
 use crate::rpc::{status, v1, version};
 use crate::state::executors::ExecutorEvent;
+use crate::units::HostPort;
 
 /// Orders that may wait for a supervisor that doesn't read. With more it is hung up on.
 const ORDERS_WAITING: usize = 64;
@@ -72,6 +76,10 @@ impl Control {
 
     fn assignment(&self, profile: &ResourceProfile) -> v1::Assignment {
         let settings = &self.settings;
+        let program = settings.executor_program.as_ref();
+        let own = program.map(ExecutorProgram::environment).into_iter().flatten();
+        let environment = settings.executor_env.iter().chain(own);
+        let environment = environment.map(|(name, value)| (name.clone(), value.clone())).collect();
         v1::Assignment {
             slots: profile.slots(),
             cpus_millis: profile.each.cpus.millis(),
@@ -80,8 +88,8 @@ impl Control {
             lost_after_ms: millis(settings.lost_after),
             lease_ms: millis(settings.lease),
             end_grace_ms: millis(settings.end_grace),
-            environment: settings.executor_env.clone().into_iter().collect(),
-            foreign: None,
+            environment,
+            foreign: program.map(ExecutorProgram::assignment),
             program_sha256: String::new(),
             program_missing: String::new(),
             files: Vec::new(),
@@ -92,6 +100,7 @@ impl Control {
     pub(in crate::driver) fn supervise(
         &self,
         executor: ExecutorId,
+        calling: Option<IpAddr>,
     ) -> Result<(mpsc::Receiver<Order>, CancellationToken), Refusal> {
         let (sender, orders) = mpsc::channel(ORDERS_WAITING);
         let cancel = {
@@ -99,6 +108,7 @@ impl Control {
             inner.table.may_supervise(executor)?;
             let connections = inner.connections.entry(executor).or_default();
             connections.orders = Some(sender);
+            connections.calling = calling;
             connections.cancel.clone()
         };
         self.handle(executor, ExecutorEvent::Supervised);
@@ -120,12 +130,33 @@ impl Control {
                 number: beat.number,
                 program_silent: Duration::from_millis(beat.program_silent_ms),
             },
-            Some(Report::Ready(_)) => ExecutorEvent::Ready,
+            Some(Report::Ready(ready)) => {
+                self.program_is_ready(executor, ready);
+                ExecutorEvent::Ready
+            }
             Some(Report::Ended(ended)) => ExecutorEvent::Ended(account(ended)),
             Some(Report::Eviction(notice)) => ExecutorEvent::Evicted { why: notice.why },
             None => return, // of a newer minor version: nothing that we could know
         };
         self.handle(executor, event);
+    }
+
+    /// Its process is known, and where it can be dialled if it doesn't link convoke.
+    fn program_is_ready(&self, executor: ExecutorId, ready: v1::ProgramReady) {
+        let mut inner = self.inner();
+        let host = inner.table.entry(executor).and_then(|entry| entry.host.clone());
+        let Some(connections) = inner.connections.get_mut(&executor) else { return };
+        connections.program = Some(ready.process);
+        if let Some(program) = &self.settings.executor_program {
+            let ports = ready.ports.into_iter().collect();
+            connections.addresses = program.addresses(&ports, connections.calling, host.as_ref());
+        }
+    }
+
+    /// Where its program can be dialled.
+    pub(super) fn addresses(&self, executor: ExecutorId) -> BTreeMap<String, HostPort> {
+        let inner = self.inner();
+        inner.connections.get(&executor).map(|connections| connections.addresses.clone()).unwrap_or_default()
     }
 
     /// A program's stream of tasks is about to open: what ends it, and its number.

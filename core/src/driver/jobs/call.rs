@@ -167,7 +167,7 @@ impl Calls {
         let (job, sink) = opened.unwrap_or_else(|_| self.tasks.closed_job());
         let results = Results::new(Arc::clone(&self.tasks), Arc::clone(&sink), job);
         let mut putter = Putter::new(Arc::clone(&self.tasks), sink, job, 0);
-        match function {
+        match self.tasks.refuses.clone().map_or(function, Err) {
             Ok(function) => putter.function = function,
             Err(error) => putter.refuse(error),
         }
@@ -188,6 +188,9 @@ impl Tasks {
     /// # Errors
     /// `InvalidRequest` where it can't be encoded.
     pub fn broadcast<T: Serialize + DeserializeOwned>(self: &Arc<Tasks>, value: T) -> Result<Broadcast<T>> {
+        if let Some(error) = &self.refuses {
+            return Err(error.clone());
+        }
         let blob = self.blobs.keep(codec::encode(&value)?.into());
         let guard = Arc::new(Forget { tasks: Arc::downgrade(self), blob });
         Ok(Broadcast::new(blob, Arc::new(value), guard))

@@ -34,6 +34,8 @@ pub struct Tasks {
     control: Arc<dyn ExecutorControl>,
     deadlines: Deadlines,
     pub(super) flood: Arc<Flood>,
+    /// What every task is refused with.
+    pub(super) refuses: Option<Error>,
 }
 
 pub(super) struct Core {
@@ -99,13 +101,23 @@ impl Tasks {
 
     /// A plane that is closed already: what is submitted to it fails at once.
     pub(super) fn of_nothing() -> Arc<Tasks> {
+        Tasks::closed_with(None)
+    }
+
+    /// The same; each task fails of this error.
+    pub(in crate::driver) fn refusing(error: Error) -> Arc<Tasks> {
+        Tasks::closed_with(Some(error))
+    }
+
+    fn closed_with(refuses: Option<Error>) -> Arc<Tasks> {
         #[derive(Debug)]
         struct Nobody;
         impl ExecutorControl for Nobody {
             fn condemn(&self, _: ExecutorId, _: &str) {}
             fn tell(&self, _: crate::driver::DriverEvent) {}
         }
-        let tasks = Tasks::unstarted(Arc::new(Nobody), Settings::default(), Registry::empty());
+        let mut tasks = Tasks::unstarted(Arc::new(Nobody), Settings::default(), Registry::empty());
+        tasks.refuses = refuses;
         tasks.core().closed = true;
         Arc::new(tasks)
     }
@@ -129,6 +141,7 @@ impl Tasks {
             control,
             deadlines: Deadlines::default(),
             flood: Arc::default(),
+            refuses: None,
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::foreign;
 use crate::rpc::v1;
-use crate::state::supervision::Terms;
+use crate::state::supervision::{ForeignTerms, Terms};
 use crate::units::MiB;
 
 /// The terms of an assignment, where the kernel keeps its memory limit or doesn't.
@@ -17,7 +18,10 @@ pub(super) fn terms(assignment: &v1::Assignment, memory_kept: bool) -> Terms {
         memory: Some(MiB(assignment.memory_mib)).filter(|limit| limit.0 > 0),
         watch_memory: !memory_kept,
         ready_deadline: ready_deadline.filter(|deadline| *deadline > 0).map(Duration::from_millis),
-        foreign: assignment.foreign.is_some(),
+        foreign: assignment.foreign.as_ref().map(|foreign| ForeignTerms {
+            stop_signal: foreign::stop_signal(&foreign.stop_signal).as_raw(),
+            awaited: foreign::awaited(foreign),
+        }),
     }
 }
 

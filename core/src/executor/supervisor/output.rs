@@ -11,7 +11,7 @@ use rustix::fd::OwnedFd;
 use tokio::sync::mpsc;
 
 use crate::error::{Error, Result};
-use crate::manager::{LogLimits, LogStream};
+use crate::manager::{LaunchFailure, LogLimits, LogStream};
 use crate::process::logs::{LogWriter, Tail};
 
 /// Where the program's output goes.
@@ -117,5 +117,14 @@ impl Output {
     /// The end of what the program printed on its standard error.
     pub(super) fn tail(&self) -> Vec<u8> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).to_vec()
+    }
+}
+
+/// What it means for the start of a program that its output can't be written.
+pub(super) fn unwritable(error: &Error) -> LaunchFailure {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    match source.map(LaunchFailure::from_io) {
+        Some(LaunchFailure::DiskFull) => LaunchFailure::DiskFull,
+        _ => LaunchFailure::UnwritableDirectory,
     }
 }

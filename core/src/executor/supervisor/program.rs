@@ -28,6 +28,8 @@ pub(super) struct Program {
     pub(super) orders: mpsc::Sender<ToProgram>,
     /// Each closes when its stream of output has ended.
     pub(super) outputs: Vec<mpsc::Receiver<()>>,
+    /// The ports that it was given, by name: of one that doesn't link convoke.
+    pub(super) ports: BTreeMap<String, u32>,
 }
 
 /// Starts the program of an executor: `fetched`, or this very binary. That is the copy of this process that was made ahead, unless
@@ -67,7 +69,7 @@ pub(super) fn start(
     let link = tokio::net::UnixStream::from_std(link).map_err(failed)?;
     let (orders, queue) = mpsc::channel(8);
     tokio::task::spawn_local(converse(setup, link, queue, events.clone()));
-    Ok(Program { process, orders, outputs })
+    Ok(Program { process, orders, outputs, ports: BTreeMap::new() })
 }
 
 /// Starts `command` in a process group of its own (a signal to the supervisor's is no signal to it), with its output

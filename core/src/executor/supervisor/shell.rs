@@ -32,6 +32,8 @@ use crate::units::MiB;
 
 /// While a tree is being killed it is looked at so often.
 const KILL_PAUSE: Duration = Duration::from_millis(5);
+/// So often a program is started with other ports, because one was taken meanwhile.
+const MOST_PORT_LOSSES: u32 = 3;
 /// The kernel's count of kills for memory is looked at so often.
 const KILLS_WATCH: Duration = Duration::from_millis(500);
 /// What is still in the pipes when the tree is gone is read for so long.
@@ -105,6 +107,7 @@ pub(super) async fn run(mut start: ExecutorStart, ahead: Option<Ahead>) -> Resul
         ending: false,
         killing: false,
         kills_seen,
+        port_losses: 0,
         todo: VecDeque::new(),
         exit: None,
     };
@@ -161,6 +164,8 @@ struct Shell {
     ending: bool,
     killing: bool,
     kills_seen: u64,
+    /// How often a port of the program was taken between its finding and the program's start.
+    port_losses: u32,
     todo: VecDeque<SupervisionCommand>,
     exit: Option<ProcessExit>,
 }
@@ -236,14 +241,18 @@ impl Shell {
                         let _ = program.orders.try_send(ToProgram::Drain); // full or closed: it is going
                     }
                 }
-                SupervisionCommand::TerminateProgram => {
-                    if let Some(pid) = self.running.and_then(Pid::from_raw) {
-                        let _ = kill_process(pid, Signal::TERM); // not reaped, so the number is its own
+                SupervisionCommand::SignalProgram(signal) => {
+                    if let (Some(pid), Some(signal)) =
+                        (self.running.and_then(Pid::from_raw), Signal::from_named_raw(signal))
+                    {
+                        let _ = kill_process(pid, signal); // not reaped, so the number is its own
                     }
                 }
                 SupervisionCommand::TerminateTree => {
                     self.ending = true;
-                    tell(tree::terminate_descendants());
+                    tell(tree::terminate_descendants(
+                        self.running.zip(foreign::own_stop_signal(self.joined.as_ref())),
+                    ));
                     self.reap().await;
                 }
                 SupervisionCommand::KillTree => {
@@ -326,7 +335,9 @@ impl Shell {
                 self.program = Some(program);
                 let limit = self.joined.as_ref().map(|joined| MiB(joined.assignment.memory_mib));
                 let limit = limit.filter(|limit| limit.0 > 0 && !self.keeps_memory());
-                if let Err(error) = watch::memory(limit, self.events.clone()) {
+                if self.port_losses == 0
+                    && let Err(error) = watch::memory(limit, self.events.clone())
+                {
                     tracing::warn!(%error, "memory is not watched");
                 }
                 self.decide(SupervisionEvent::ProgramStarted(process));
@@ -339,7 +350,10 @@ impl Shell {
         // Dropped where it isn't the program: it sees that nobody wants it, and ends.
         let ahead = self.ahead.take();
         if let Some(error) = self.unwritable.take() {
-            return Err(NotStarted { failure: unwritable(&error), message: error.to_string() });
+            return Err(NotStarted {
+                failure: super::output::unwritable(&error),
+                message: error.to_string(),
+            });
         }
         let Some(joined) = &self.joined else {
             return Err(NotStarted { failure: LaunchFailure::Other, message: "it has not joined".into() });
@@ -363,6 +377,19 @@ impl Shell {
         };
         let fetched = self.fetched.as_ref().and_then(|fetched| fetched.program.as_deref());
         program::start(fetched, setup, environment, ahead, &self.output, &self.events)
+    }
+
+    /// A program that failed before it was ready, since somebody took one of its ports: this is one start, not two.
+    async fn port_was_taken(&mut self, exit: ProcessExit) -> bool {
+        let again = exit != ProcessExit::Code(0) && self.port_losses < MOST_PORT_LOSSES;
+        let Some(program) = self.program.as_ref().filter(|_| again && self.supervision.awaits_readiness())
+        else {
+            return false;
+        };
+        let Some((name, port)) = foreign::lost_port(&program.ports).await else { return false };
+        self.output.note(&format!("port {port} ({name}) was taken meanwhile: it starts again with others"));
+        self.port_losses += 1;
+        true
     }
 
     fn report(&self, report: v1::supervisor_report::Report) {
@@ -415,6 +442,10 @@ impl Shell {
         let exit = ended(self.running);
         if let Some(exit) = exit {
             self.running = None;
+            if self.port_was_taken(exit).await {
+                self.todo.push_back(SupervisionCommand::StartProgram);
+                return;
+            }
             // What explains the exit comes before it.
             self.look_at_kills();
             self.decide(SupervisionEvent::ProgramExited(exit));
@@ -438,14 +469,6 @@ impl Shell {
 fn tell(signalled: io::Result<usize>) {
     if let Err(error) = signalled {
         tracing::warn!(%error, "not every process of the program could be signalled");
-    }
-}
-
-fn unwritable(error: &Error) -> LaunchFailure {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    match source.map(LaunchFailure::from_io) {
-        Some(LaunchFailure::DiskFull) => LaunchFailure::DiskFull,
-        _ => LaunchFailure::UnwritableDirectory,
     }
 }
 

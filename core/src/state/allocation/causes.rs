@@ -92,6 +92,7 @@ pub(super) fn is_act_of_the_manager(cause: &ExitCause) -> bool {
 mod tests {
     use super::*;
     use crate::clock::Moment;
+    use crate::manager::LaunchFailure;
     use crate::units::MiB;
 
     fn exit(
@@ -125,6 +126,13 @@ mod tests {
         assert_eq!(exit(Some(Code(3)), None, None, false), Code(3));
         assert_eq!(exit(Some(NodeLost), None, Some(ExitCause::LostContact), true), NodeLost);
         assert_eq!(exit(Some(Unknown), None, None, false), Unknown);
+        // To its manager, a supervisor that ends for a cause of its own looks like one that could not start.
+        let failed = ExitCause::LaunchFailed(LaunchFailure::Other);
+        assert_eq!(
+            exit(Some(failed.clone()), Some(ExitCause::NeverReady), None, false),
+            ExitCause::NeverReady
+        );
+        assert_eq!(exit(Some(failed.clone()), None, None, false), failed);
     }
 
     #[test]

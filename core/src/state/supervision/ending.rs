@@ -74,15 +74,19 @@ impl Supervision {
         exit: ProcessExit,
         out: &mut Vec<SupervisionCommand>,
     ) {
-        let by_our_signal = matches!(exit, ProcessExit::Signal(SIGTERM | SIGKILL));
         match (&self.account, self.phase) {
             // We were ending it: the reason stands, for all that it does now is an answer to that.
             (Some(_), _) => {}
             (None, _) => {
                 let well = exit == ProcessExit::Code(0);
-                let foreign = self.terms.as_ref().is_some_and(|terms| terms.foreign);
-                // A foreign program is drained by SIGTERM, and dying of it is a fair answer.
-                let drained = well || (foreign && by_our_signal && self.drain_told);
+                let foreign = self.terms.as_ref().and_then(|terms| terms.foreign.as_ref());
+                // A foreign program is drained by a signal, and dying of it is a fair answer, also as shells tell it.
+                let of_signal = foreign.is_some_and(|foreign| {
+                    let signal = foreign.stop_signal;
+                    matches!(exit, ProcessExit::Signal(of) if of == signal || of == SIGKILL)
+                        || exit == ProcessExit::Code(128 + signal)
+                });
+                let drained = well || (self.drain_told && of_signal);
                 let cause = match (self.draining, exit) {
                     (Draining::Ordered, _) if drained => ExitCause::Released,
                     (Draining::Evicted, _) if drained => ExitCause::Signal(SIGTERM),

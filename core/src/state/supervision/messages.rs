@@ -24,8 +24,17 @@ pub struct Terms {
     pub watch_memory: bool,
     /// For a program that doesn't link convoke: until it must have said that it is ready.
     pub ready_deadline: Option<Duration>,
-    /// Whether the program doesn't link convoke: it is drained by SIGTERM.
-    pub foreign: bool,
+    /// For a program that doesn't link convoke.
+    pub foreign: Option<ForeignTerms>,
+}
+
+/// What holds for a program that doesn't link convoke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignTerms {
+    /// The signal that drains it, by number.
+    pub stop_signal: i32,
+    /// What didn't happen where it isn't ready, in words.
+    pub awaited: String,
 }
 
 /// What happens to a supervisor.
@@ -113,9 +122,9 @@ pub enum SupervisionCommand {
     },
     /// Tell the program to drain.
     DrainProgram,
-    /// Send SIGTERM to the program alone.
-    TerminateProgram,
-    /// Ask every process of the tree to end: SIGTERM, and SIGCONT for those that are stopped.
+    /// Send this signal to the program alone.
+    SignalProgram(i32),
+    /// Ask every process of the tree to end: SIGTERM (the program itself by its own stop signal, where it has one), and SIGCONT for those that are stopped.
     TerminateTree,
     /// Kill every process of the tree, again and again until none is left.
     KillTree,
