@@ -4,9 +4,11 @@
 //! convoke submit --executors 2 target/debug/examples/squares NUMBERS MILLISECONDS
 //! ```
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use convoke::Driver;
+use convoke::manager::Outcome;
 
 #[convoke::task]
 fn square(number: u64, milliseconds: u64) -> u64 {
@@ -15,13 +17,26 @@ fn square(number: u64, milliseconds: u64) -> u64 {
     number * number
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
     convoke::init();
     let mut arguments = std::env::args().skip(1);
     let numbers: u64 = arguments.next().unwrap_or_default().parse().unwrap_or(10);
     let milliseconds: u64 = arguments.next().unwrap_or_default().parse().unwrap_or(100);
+    match sum(numbers, milliseconds) {
+        Ok(sum) => {
+            println!("{sum}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("squares: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn sum(numbers: u64, milliseconds: u64) -> Result<u64, Box<dyn std::error::Error>> {
     let driver = Driver::builder().start_blocking()?;
     let squares = driver.map(square, (1..=numbers).map(move |number| (number, milliseconds))).wait()?;
-    println!("{}", squares.iter().sum::<u64>());
-    Ok(())
+    convoke::block_on(driver.shutdown(Outcome::Succeeded, Duration::from_secs(10)))?;
+    Ok(squares.iter().sum())
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use convoke::driver::settings::SETTINGS;
 
 use crate::suggest;
 
@@ -87,6 +88,9 @@ pub struct Submit {
     /// A variable that every executor finds in its environment; may be given several times
     #[arg(long, value_name = "NAME=VALUE")]
     pub executor_env: Vec<String>,
+    /// A file or folder that every executor gets, under its own name or NAME; may be given several times
+    #[arg(long = "file", value_name = "PATH[#NAME]", value_hint = ValueHint::AnyPath, hide = !ships_files())]
+    pub files: Vec<String>,
     /// Where the driver runs: here (client), or on a node (cluster)
     #[arg(long, value_enum, default_value_t = DeployMode::Client)]
     pub deploy_mode: DeployMode,
@@ -99,6 +103,14 @@ pub struct Submit {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM",
         value_hint = ValueHint::CommandWithArguments)]
     pub program: Vec<OsString>,
+}
+
+/// The setting behind `--file`.
+pub const FILES: &str = "executor.files";
+
+/// Whether this version of convoke ships files to executors.
+fn ships_files() -> bool {
+    SETTINGS.iter().any(|setting| setting.key == FILES)
 }
 
 const SUBMIT_EXAMPLES: &str = "\

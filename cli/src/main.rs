@@ -11,6 +11,7 @@ mod completions;
 mod conformance;
 mod doctor;
 mod explain;
+mod failure;
 mod interruptions;
 mod kill;
 mod leftovers;
@@ -35,6 +36,9 @@ fn main() -> ExitCode {
     // … and the bootstrap of executors: explain and doctor start some of it
     convoke::init();
     let arguments = Arguments::parse();
+    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env("CONVOKE_LOG") {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
     let result = match arguments.command {
         Command::Submit(command) => submit::run(&command),
         Command::Status(command) => status::run(&command),
@@ -49,7 +53,7 @@ fn main() -> ExitCode {
             .help("cluster managers start `convoke executor` with CONVOKE_ROLE and the rest of its environment set")),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("convoke: {error:#}");
+        eprint!("{}", failure::text(&error));
         match error.kind() {
             ErrorKind::InvalidRequest | ErrorKind::Unsupported => ExitCode::from(2),
             _ => ExitCode::FAILURE,

@@ -74,12 +74,12 @@ fn find(all: Vec<ApplicationReport>, text: &str) -> Result<ApplicationReport> {
     let begins: Vec<_> =
         all.iter().filter(|one| one.id.as_str().starts_with(text) || one.native.starts_with(text)).collect();
     let named: Vec<_> = all.iter().filter(|one| one.name.as_str() == text).collect();
-    // Of several, the one that lives is meant.
+    // Of several, the one that lives is meant; where none does, the youngest.
     let only = |candidates: &[&ApplicationReport]| -> Option<ApplicationReport> {
         let living: Vec<_> = candidates.iter().filter(|one| is_alive(one)).collect();
-        match (candidates, &living[..]) {
-            ([one], _) => Some((*one).clone()),
-            (_, [one]) => Some((**one).clone()),
+        match living[..] {
+            [one] => Some((**one).clone()),
+            [] => candidates.iter().max_by_key(|one| one.since).map(|one| (*one).clone()),
             _ => None,
         }
     };

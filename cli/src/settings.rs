@@ -90,14 +90,13 @@ impl Chosen {
         SETTINGS.iter().map(|setting| (setting.key, setting.variable())).chain(backends).collect()
     }
 
-    /// Adds variables of the executors' environment, each `NAME=VALUE`.
-    pub fn executor_env(&mut self, variables: &[String]) {
-        if variables.is_empty() {
+    /// Adds lines to a setting of several lines, behind those set elsewhere.
+    pub fn add_lines(&mut self, key: &str, flag: &str, lines: &[String]) {
+        if lines.is_empty() {
             return;
         }
-        let before =
-            self.values.get("executor.env").map(|(value, _)| format!("{value}\n")).unwrap_or_default();
-        self.set("executor.env", &(before + &variables.join("\n")), Source::Flag("--executor-env".into()));
+        let before = self.values.get(key).map(|(value, _)| format!("{value}\n")).unwrap_or_default();
+        self.set(key, &(before + &lines.join("\n")), Source::Flag(flag.into()));
     }
 
     fn set(&mut self, key: &str, value: &str, source: Source) {

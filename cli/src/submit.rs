@@ -15,7 +15,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
-use crate::arguments::{DeployMode, Submit};
+use crate::arguments::{DeployMode, FILES, Submit};
 use crate::interruptions::{self, Interruption};
 use crate::leftovers;
 use crate::settings::Chosen;
@@ -32,7 +32,8 @@ const DRAW: Duration = Duration::from_millis(100);
 pub fn run(command: &Submit) -> Result<ExitCode> {
     let mut chosen =
         Chosen::collect(&command.configuration, &command.place, Some(&command.executors), std::env::vars())?;
-    chosen.executor_env(&command.executor_env);
+    chosen.add_lines("executor.env", "--executor-env", &command.executor_env);
+    chosen.add_lines(FILES, "--file", &command.files);
     let settings = chosen.settings()?;
     let manager = chosen.manager(&settings)?;
     if command.deploy_mode == DeployMode::Cluster && manager.drivers().is_none() {

@@ -12,9 +12,9 @@ use crate::arguments::ProgressStyle;
 
 /// How often a plain line tells how far a job is.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
-/// A job that is over so soon …
-const QUICK: Duration = Duration::from_secs(1);
-/// … is told of so often.
+/// A job that is over so soon is not drawn …
+const QUICK: Duration = Duration::from_millis(500);
+/// … and, in plain lines, told of so often.
 const MOST_QUICK_JOBS: u32 = 10;
 /// How wide the bar itself is.
 const BAR: usize = 24;
@@ -32,6 +32,8 @@ pub struct Display {
     wanted: u32,
     jobs: BTreeMap<u64, Job>,
     quick_jobs: u32,
+    /// Whether all executors, or a job, have been there.
+    worked: bool,
     /// What stands on the terminal's last line.
     drawn: Option<String>,
 }
@@ -64,6 +66,7 @@ impl Display {
             wanted: 0,
             jobs: BTreeMap::new(),
             quick_jobs: 0,
+            worked: false,
             drawn: None,
         })
     }
@@ -77,6 +80,7 @@ impl Display {
             }
             Progress::Executors { ready, wanted, news } => {
                 (self.ready, self.wanted) = (ready, wanted);
+                self.worked |= ready >= wanted as usize;
                 if let Some(news) = news {
                     // On a terminal their number stands in the line; what went wrong is said there, too.
                     if !self.on_terminal || news.contains(" is gone") {
@@ -86,6 +90,7 @@ impl Display {
             }
             Progress::Job { job, name, succeeded, total, over, failed, retried, .. } => {
                 let now = now();
+                self.worked = true;
                 let known = self.jobs.entry(job).or_insert_with(|| Job {
                     name,
                     total,
@@ -97,6 +102,7 @@ impl Display {
                 (known.total, known.over, known.retried) = (total, over, retried);
                 if let Some(succeeded) = succeeded {
                     if let Some(job) = self.jobs.remove(&job) {
+                        self.wipe();
                         self.job_ended(&job, succeeded, failed);
                     }
                 } else if !self.on_terminal && now.since(known.last_line) >= PLAIN_INTERVAL {
@@ -106,7 +112,11 @@ impl Display {
                 }
             }
             Progress::Note { text } => self.say(&text),
-            Progress::Ended => self.jobs.clear(),
+            Progress::Ended => {
+                self.jobs.clear();
+                (self.ready, self.wanted) = (0, 0);
+                self.wipe();
+            }
             _ => {}
         }
     }
@@ -135,10 +145,11 @@ impl Display {
 
     /// Draws the line anew where it has changed.
     pub fn draw(&mut self) {
-        if !self.on_terminal || self.wanted == 0 {
+        if !self.on_terminal {
             return;
         }
-        let line: String = self.line().chars().take(width().saturating_sub(1)).collect();
+        let Some(line) = self.line() else { return self.wipe() };
+        let line: String = line.chars().take(width().saturating_sub(1)).collect();
         if self.drawn.as_ref() != Some(&line) {
             let _ = write!(std::io::stderr(), "\r\x1b[K{line}"); // a terminal that is gone: nobody looks
             self.drawn = Some(line);
@@ -162,14 +173,17 @@ impl Display {
         }
     }
 
-    fn line(&self) -> String {
+    /// `None` while the program may want the terminal for itself: before, between and after jobs.
+    fn line(&self) -> Option<String> {
         let executors = format!("{} of {} executors", self.ready, self.wanted);
-        let Some((_, job)) = self.jobs.last_key_value() else { return executors };
-        let more = match self.jobs.len() {
-            1 => String::new(),
-            jobs => format!(" (and {} more jobs)", jobs - 1),
-        };
-        format!("{executors}  {}{more}", job.text())
+        let now = now();
+        let mut running = self.jobs.values().filter(|job| now.since(job.began) >= QUICK);
+        match (running.next_back(), running.count()) {
+            (Some(job), 0) => Some(format!("{executors}  {}", job.text())),
+            (Some(job), more) => Some(format!("{executors}  {} (and {more} more jobs)", job.text())),
+            (None, _) if !self.worked && self.ready < self.wanted as usize => Some(executors),
+            (None, _) => None,
+        }
     }
 }
 
@@ -210,15 +224,20 @@ mod tests {
     }
 
     #[test]
-    fn the_line_says_how_far_it_is() {
+    fn the_line_says_how_far_it_is_and_leaves_the_terminal_to_the_program() {
         let mut display = Display::new(ProgressStyle::Bar, "p").unwrap();
+        assert_eq!(display.line(), None);
         display.take(Progress::Executors { ready: 2, wanted: 3, news: None });
-        assert_eq!(display.line(), "2 of 3 executors");
+        assert_eq!(display.line().unwrap(), "2 of 3 executors");
         display.take(job(24, None));
+        assert_eq!(display.line(), None, "it may be over in a moment");
+        display.jobs.values_mut().for_each(|job| job.began = Moment::ZERO);
         let line = "2 of 3 executors  squares [############............] 24 of 48, 1 tried again";
-        assert_eq!(display.line(), line);
+        let shown = display.line();
+        // This process may be younger than what counts as quick.
+        assert!(shown.is_none_or(|shown| shown == line));
         display.take(job(48, Some(true)));
-        assert_eq!(display.line(), "2 of 3 executors");
+        assert_eq!(display.line(), None);
         assert!(Display::new(ProgressStyle::None, "p").is_none());
     }
 }

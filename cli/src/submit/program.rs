@@ -41,9 +41,7 @@ pub fn cannot_start(program: &OsStr, error: &io::Error) -> Error {
         ),
         _ => ("the system refuses", "see what the system says".to_owned()),
     };
-    Error::new(convoke::ErrorKind::NotFound, "can't start the program")
-        .with("program", shown)
-        .with("why", why)
-        .with("system", error)
+    Error::new(convoke::ErrorKind::NotFound, format!("can't start the program {shown}"))
+        .source(io::Error::other(format!("{why} ({error})")))
         .help(help)
 }
