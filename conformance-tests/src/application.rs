@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use convoke_core::Result;
 use convoke_core::ids::{ApplicationId, ExecutorId, Name};
-use convoke_core::manager::{Application, ApplicationSpec, ExecutorPolicy, Heard, Outcome};
+use convoke_core::manager::{
+    Application, ApplicationSpec, ExecutorPolicy, ExitCause, Heard, Outcome, Release, Then,
+};
 use convoke_core::rpc::v1;
 use convoke_core::rpc::v1::supervisor_order::Order;
 use convoke_core::units::HostPort;
@@ -137,6 +139,15 @@ impl Inner {
         let answer = if ours { "ours" } else { "not ours" };
         self.timeline.note(format!("{} heard({executor:?}, {news:?}): {answer}", self.id));
         ours
+    }
+
+    /// The driver's verdict on an executor that it has lost: replaced, if its manager has not told its exit already.
+    pub(crate) fn give_up(&self, executor: ExecutorId) {
+        let Some(handle) = self.handle() else { return };
+        let (executors, grace) = (vec![executor], Duration::ZERO);
+        let release = Release { executors, grace, then: Then::Replace, why: ExitCause::LostContact };
+        let answers = handle.release(&release);
+        self.timeline.note(format!("{} gives {executor:?} up: {answers:?}", self.id));
     }
 
     pub(crate) fn timeline(&self) -> &Timeline {

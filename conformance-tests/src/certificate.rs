@@ -40,6 +40,8 @@ pub struct About {
     pub sizes: Value,
     /// What of the environment stood in for the real thing.
     pub stand_ins: Vec<String>,
+    /// What a driver that vanishes can leave all the same (T2).
+    pub leaves: Vec<String>,
     /// Resources that it does not count.
     pub uncounted: Vec<&'static str>,
     /// The command that runs it again.
@@ -95,6 +97,7 @@ impl About {
                 "applications": sizes.applications,
             }),
             stand_ins: harness.stand_ins(),
+            leaves: harness.leaves(),
             uncounted: uncounted.to_vec(),
             reproduce: harness.reproduce(),
         }
@@ -151,6 +154,7 @@ impl Certificate {
             "deadlines": self.about.deadlines,
             "sizes": self.about.sizes,
             "stand_ins": self.about.stand_ins,
+            "leaves": self.about.leaves,
             "uncounted": self.about.uncounted,
             "counts": Verdict::ALL
                 .iter()

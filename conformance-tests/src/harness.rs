@@ -85,6 +85,11 @@ pub trait Harness: Debug + Send + Sync + 'static {
         None
     }
 
+    /// What a driver that vanishes can leave at the manager all the same, and how long (T2): printed on the certificate.
+    fn leaves(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The command that a reader types to run all of this again.
     fn reproduce(&self) -> String {
         "cargo test --test conformance".to_owned()

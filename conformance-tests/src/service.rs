@@ -20,6 +20,9 @@ use crate::application::Inner;
 use crate::timeline::Timeline;
 use crate::wait::Pulse;
 
+/// From a supervisor's silence to the driver's verdict, as drivers have it by default.
+const LOST_AFTER: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// The applications of a case, by which the service knows who may join.
 pub(crate) type Applications = Mutex<Vec<Arc<Inner>>>;
 
@@ -195,8 +198,15 @@ async fn serve(
             () = inner.hung_up() => break,
         }
     }
-    if !account {
-        let _ = inner.tell(executor, Heard::HungUp);
+    if !account && inner.tell(executor, Heard::HungUp) {
+        // as any driver: its manager may know more; after a while of silence it is given up
+        let inner = Arc::downgrade(&inner);
+        tokio::spawn(async move {
+            tokio::time::sleep(LOST_AFTER).await;
+            if let Some(inner) = inner.upgrade().filter(|inner| !inner.has_hung_up()) {
+                inner.give_up(executor);
+            }
+        });
     }
     pulse.ring();
 }

@@ -68,6 +68,9 @@ fn heading(out: &mut String, certificate: &Certificate) {
     if !about.stand_ins.is_empty() {
         let _ = writeln!(out, "  stand-ins: {}", about.stand_ins.join(", "));
     }
+    for left in &about.leaves {
+        let _ = writeln!(out, "  T2, what a vanished driver can leave: {left}");
+    }
     if !about.uncounted.is_empty() {
         let _ = writeln!(out, "  not counted by it: {}", about.uncounted.join(", "));
     }

@@ -33,7 +33,11 @@ pub(super) async fn byte_for_byte(context: Context) -> Checked {
             sha256: Digest::of(&bytes),
             bytes: bytes.len() as u64,
             executable,
-            sources: vec![Source::DriverPath(path.display().to_string())],
+            // whoever runs executors on this host may take it from there
+            sources: vec![
+                Source::DriverPath(path.display().to_string()),
+                Source::NodePath(path.display().to_string()),
+            ],
         });
     }
     let sent = files.clone();
