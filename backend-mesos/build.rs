@@ -6,6 +6,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["mesos/v1/scheduler/scheduler.proto", "mesos/v1/master/master.proto", "mesos/v1/agent/agent.proto"],
         ["proto"],
     )?;
-    prost_build::Config::new().bytes(["."]).include_file("mesos.rs").compile_fds(files)?;
+    let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
+    std::fs::write(out.join("mesos.descriptors"), prost::Message::encode_to_vec(&files))?; // for JSON
+    prost_build::Config::new()
+        .bytes(["."])
+        .enable_type_names()
+        .include_file("mesos.rs")
+        .compile_fds(files)?;
     Ok(())
 }

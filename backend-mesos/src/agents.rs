@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use convoke_core::error::Result;
+use convoke_core::error::{Error, Result};
 use convoke_core::ids::Name;
 use convoke_core::manager::NodeReport;
 use convoke_core::resource::Resources;
 use convoke_core::units::{Cpus, HostPort};
 
+use crate::settings::Settings;
 use crate::state::amounts::{Pool, Thousandths};
 use crate::state::offers::attribute_values;
 use crate::v1::http::Http;
@@ -16,6 +17,9 @@ use crate::v1::{DrainState, master};
 /// One registered agent.
 #[derive(Debug, Clone)]
 pub(crate) struct Agent {
+    pub(crate) id: String,
+    /// Where it listens itself, where it says so.
+    pub(crate) address: Option<HostPort>,
     pub(crate) host: Name,
     pub(crate) total: Pool,
     allocated: Pool,
@@ -28,9 +32,21 @@ pub(crate) struct Agent {
 
 /// Asks the leading master for its agents.
 pub(crate) async fn agents(http: &Http, master: &HostPort) -> Result<Vec<Agent>> {
-    let question = master::Call { r#type: Some(master::call::Type::GetAgents as i32) };
+    let question = master::Call { r#type: Some(master::call::Type::GetAgents as i32), ..Default::default() };
     let answer: master::Response = http.ask(master, &question).await?;
     Ok(answer.get_agents.unwrap_or_default().agents.into_iter().filter_map(Agent::read).collect())
+}
+
+/// Asks one master after the other, until one answers; each passes on to the leader.
+pub(crate) async fn agents_of_any(http: &Http, settings: &Settings) -> Result<Vec<Agent>> {
+    let mut last = Error::internal("there is no master to ask");
+    for master in &settings.masters {
+        match agents(http, master).await {
+            Ok(agents) => return Ok(agents),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 impl Agent {
@@ -40,7 +56,11 @@ impl Agent {
             attributes.entry(attribute.name.clone()).or_default().extend(attribute_values(attribute));
         }
         let draining = agent.drain_info.is_some_and(|info| info.state != DrainState::Unknown as i32);
+        // `slave(1)@10.0.0.7:5051`
+        let address = agent.pid.as_ref().and_then(|pid| pid.split_once('@')?.1.parse().ok());
         Some(Agent {
+            id: agent.agent_info.id.as_ref().map(|id| id.value.clone()).unwrap_or_default(),
+            address,
             host: Name::new(&agent.agent_info.hostname).ok()?,
             total: Pool::new(&agent.total_resources),
             allocated: Pool::new(&agent.allocated_resources),

@@ -6,8 +6,9 @@ use convoke_core::manager::{Constraint, Reason, Wanted};
 
 use crate::agents::{Agent, agents};
 use crate::application::Shared;
+use crate::quota::{self, quotas};
 use crate::state::amounts::{Thousandths, needs, own_name};
-use crate::state::offers::holds;
+use crate::state::offers::{Offers, holds};
 
 /// Why an executor like this isn't granted; for `None`, why nothing would be.
 pub(crate) async fn explain(shared: &Shared, like: Option<&Wanted>) -> Result<Vec<Reason>> {
@@ -16,7 +17,38 @@ pub(crate) async fn explain(shared: &Shared, like: Option<&Wanted>) -> Result<Ve
         return Ok(vec![Reason::ManagerUnreachable]);
     };
     let agents = agents(&shared.http, &master).await?;
-    Ok(reasons(&agents, like))
+    let mut found = reasons(&agents, like);
+    let Some(like) = like else { return Ok(found) };
+    let role = shared.read(|it| it.role().to_owned());
+    match quotas(&shared.http, &master, &role).await {
+        Ok(quotas) => found.extend(quota::reasons(&quotas.of_role, &needs(&like.profile.each))),
+        // who may not look at quotas still learns the rest
+        Err(error) => tracing::debug!(%error, "the quotas can't be read"),
+    }
+    if found.is_empty() {
+        found = shared.read(|it| of_offers(it.offers(), like, it.role()));
+    }
+    Ok(found)
+}
+
+/// Where there is room and all the same nothing is granted: what our own look at the offers found.
+fn of_offers(offers: &Offers, like: &Wanted, role: &str) -> Vec<Reason> {
+    if !offers.waiting().any(|waiting| waiting.profile.id == like.profile.id) {
+        return Vec::new();
+    }
+    let seen = offers.offers_seen();
+    if seen == 0 {
+        let text = format!(
+            "agents have room, and the master has offered none of it to role {role} since it was asked for"
+        );
+        return other("no-offer", &text);
+    }
+    let why: Vec<String> =
+        offers.rejections().iter().map(|(why, times)| format!("{why} ({times} times)")).collect();
+    if why.is_empty() {
+        return Vec::new();
+    }
+    other("offers-rejected", &format!("{seen} offers came, and none was of use: {}", why.join(", ")))
 }
 
 /// The reasons, the weightiest first. Empty: nothing that is known stands in its way.

@@ -9,15 +9,19 @@
 //! state/          every decision, pure
 //! launch.rs       the task that becomes an executor
 //! v1/             messages, framing, HTTP
-//! explain.rs, agents.rs, logs.rs   the operator APIs of master and agents
+//! explain.rs, agents.rs, quota.rs, logs.rs   the operator APIs of master and agents
+//! operator.rs, doctor.rs   what people ask: status, logs, kill; what is wrong
 //! ```
 
 mod agents;
 mod application;
+mod doctor;
 mod explain;
 pub mod launch;
 mod logs;
 mod manager;
+mod operator;
+mod quota;
 pub mod settings;
 pub mod state;
 pub mod v1;

@@ -7,12 +7,14 @@ use async_trait::async_trait;
 use convoke_core::clock;
 use convoke_core::error::{Error, Result};
 use convoke_core::manager::{
-    ApplicationSpec, Capabilities, ClusterReport, Descriptor, Managed, Opened, Provisioner, Registry,
-    Reporter, SecretChannel,
+    ApplicationSpec, Capabilities, ClusterReport, Descriptor, Finding, Managed, Opened, Operator,
+    Provisioner, Registry, Reporter, SecretChannel,
 };
 
-use crate::agents::agents;
+use crate::agents::agents_of_any;
 use crate::application;
+use crate::doctor;
+use crate::operator::MesosOperator;
 use crate::settings::{self, Settings};
 use crate::state::scheduler::Scheduler;
 use crate::v1::http::Http;
@@ -35,6 +37,7 @@ pub fn register(registry: &mut Registry) {
 pub struct Mesos {
     settings: Arc<Settings>,
     http: Http,
+    operator: MesosOperator,
 }
 
 impl Mesos {
@@ -47,7 +50,8 @@ impl Mesos {
             return Err(Error::invalid("master", "there is no Mesos master in it"));
         }
         let settings = Arc::new(settings);
-        Ok(Mesos { http: Http::new(settings.clone())?, settings })
+        let http = Http::new(settings.clone())?;
+        Ok(Mesos { operator: MesosOperator::new(http.clone(), settings.clone()), http, settings })
     }
 }
 
@@ -91,19 +95,17 @@ impl Provisioner for Mesos {
         })
     }
 
+    fn operator(&self) -> Option<&dyn Operator> {
+        Some(&self.operator)
+    }
+
+    async fn diagnose(&self) -> Vec<Finding> {
+        doctor::diagnose(self, &self.http, &self.settings).await
+    }
+
     async fn cluster(&self) -> Result<ClusterReport> {
-        let mut last = Error::internal("there is no master to ask");
-        for master in &self.settings.masters {
-            match agents(&self.http, master).await {
-                Ok(agents) => {
-                    return Ok(ClusterReport {
-                        nodes: agents.into_iter().map(|agent| agent.report()).collect(),
-                    });
-                }
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
+        let agents = agents_of_any(&self.http, &self.settings).await?;
+        Ok(ClusterReport { nodes: agents.into_iter().map(|agent| agent.report()).collect() })
     }
 }
 

@@ -11,45 +11,45 @@ use convoke_core::units::HostPort;
 
 /// The environment variable that a secret is read from where no file is named: never an argument, which others can read.
 pub const SECRET_VARIABLE: &str = "CONVOKE_MESOS_SECRET";
-/// What may be set, for people.
+/// What is read of the settings.
 pub const SETTINGS: &[ManagerSetting] = &[
-    ManagerSetting {
-        key: "mesos.role",
-        default: "*",
-        unit: "role",
-        meaning: "The role whose resources are used; an application's queue goes before it.",
-    },
-    ManagerSetting {
-        key: "mesos.principal",
-        default: "none",
-        unit: "text",
-        meaning: "Whom to authenticate as (HTTP basic).",
-    },
-    ManagerSetting {
-        key: "mesos.secret-file",
-        default: "the environment variable CONVOKE_MESOS_SECRET",
-        unit: "path",
-        meaning: "A file with the principal's secret.",
-    },
-    ManagerSetting {
-        key: "mesos.tls",
-        default: "false",
-        unit: "true or false",
-        meaning: "Speak TLS to masters and agents.",
-    },
-    ManagerSetting {
-        key: "mesos.ca-file",
-        default: "the system's",
-        unit: "path",
-        meaning: "Certificate authorities to trust (PEM); implies TLS.",
-    },
-    ManagerSetting {
-        key: "mesos.gpus",
-        default: "false",
-        unit: "true or false",
-        meaning: "Use agents that have gpus; without it Mesos offers none of them.",
-    },
+    setting(
+        "mesos.role",
+        "*",
+        "role",
+        "The role whose resources are used; an application's queue goes before it.",
+    ),
+    setting("mesos.principal", "none", "name", "Whom to authenticate as (HTTP basic)."),
+    setting(
+        "mesos.secret-file",
+        "the variable CONVOKE_MESOS_SECRET",
+        "path",
+        "A file with the principal's secret; never the secret itself, which others could read.",
+    ),
+    setting("mesos.tls", "false", "true or false", "Speaks TLS to masters and agents."),
+    setting("mesos.ca-file", "the system's", "path", "Certificate authorities to trust (PEM); implies TLS."),
+    setting(
+        "mesos.gpus",
+        "false",
+        "true or false",
+        "Uses agents that have gpus; without it Mesos offers nothing of them.",
+    ),
+    setting(
+        "mesos.wire",
+        "protobuf",
+        "protobuf or json",
+        "How messages are written; json is for looking at them on the way, and slower.",
+    ),
 ];
+
+const fn setting(
+    key: &'static str,
+    default: &'static str,
+    unit: &'static str,
+    meaning: &'static str,
+) -> ManagerSetting {
+    ManagerSetting { key, default, unit, meaning }
+}
 
 /// How to reach a Mesos and as whom.
 #[derive(Debug, Clone)]
@@ -69,6 +69,18 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// Whether agents with gpus are used.
     pub gpus: bool,
+    /// How messages are written.
+    pub wire: Wire,
+}
+
+/// How messages are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Wire {
+    /// In protobuf.
+    #[default]
+    Protobuf,
+    /// In JSON, for looking at them on the way.
+    Json,
 }
 
 impl Settings {
@@ -83,6 +95,7 @@ impl Settings {
             tls: false,
             ca_file: None,
             gpus: false,
+            wire: Wire::default(),
         }
     }
 
@@ -129,6 +142,16 @@ impl Settings {
                 "mesos.tls" => self.tls = flag("mesos.tls", value)?,
                 "mesos.ca-file" => (self.tls, self.ca_file) = (true, Some(value.into())),
                 "mesos.gpus" => self.gpus = flag("mesos.gpus", value)?,
+                "mesos.wire" => {
+                    self.wire = match value.as_str() {
+                        "protobuf" => Wire::Protobuf,
+                        "json" => Wire::Json,
+                        _ => {
+                            return Err(Error::invalid("mesos.wire", "neither protobuf nor json")
+                                .with("value", format!("{value:?}")));
+                        }
+                    }
+                }
                 unknown => {
                     let known: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
                     return Err(Error::invalid("options", "the Mesos backend has no such setting")

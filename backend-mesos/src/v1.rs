@@ -1,6 +1,7 @@
 //! The wire: Mesos' v1 messages, the framing of its event stream, and the HTTP under both.
 
 pub mod http;
+mod json;
 pub mod recordio;
 
 /// Mesos' messages, those that are needed, from `proto/`.

@@ -8,17 +8,23 @@ use std::time::Duration;
 
 use convoke_core::clock;
 use convoke_core::error::{Error, ErrorKind, Result};
-use convoke_core::manager::Outcome;
+use convoke_core::ids::ExecutorId;
+use convoke_core::manager::{Exit, ExitCause, Outcome};
 use convoke_core::units::HostPort;
 use tokio::sync::oneshot;
 
 use super::{Handle, Shared, Subscribed};
+use crate::launch;
+use crate::logs;
 use crate::state::scheduler::{CallFailure, Scheduler, SchedulerCommand, SchedulerEvent, Told};
 use crate::v1::http::{EventStream, SubscribeFailure};
 use crate::v1::scheduler::Call;
 
 /// A master that answers "not yet" is waited for so long by `open`; one that doesn't answer at all, not.
 const STARTING: Duration = Duration::from_secs(10);
+
+/// The end of a task's log is waited for so long.
+const LOG_TIME: Duration = Duration::from_secs(3);
 
 type Boxed<A> = Pin<Box<dyn Future<Output = A> + Send>>;
 
@@ -164,10 +170,25 @@ impl Actor {
                 Some(SchedulerCommand::Connect(master)) => self.connect(master),
                 Some(SchedulerCommand::Disconnect) => self.disconnect(),
                 Some(SchedulerCommand::Call(call)) => self.queue.push_back(call),
+                Some(SchedulerCommand::Tell(Told::Exited(executor, exit))) => self.exited(executor, exit),
                 Some(SchedulerCommand::Tell(told)) => tell(self.shared.report.as_ref(), told),
             }
         }
         self.send_next();
+    }
+
+    /// Tells an exit; one that our prologue may have made is looked at first, because its words are in the task's log only.
+    fn exited(&self, executor: ExecutorId, exit: Exit) {
+        if exit.cause != ExitCause::Code(launch::NOT_LAUNCHED) {
+            return self.shared.report.exited(executor, exit);
+        }
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            let log = tokio::time::timeout(LOG_TIME, logs::tail(shared.clone(), executor)).await;
+            let words = log.ok().and_then(|log| log.ok()).unwrap_or_default();
+            let failure = launch::prologue_failure(&String::from_utf8_lossy(&words));
+            shared.report.exited(executor, failure.unwrap_or(exit));
+        });
     }
 
     fn disconnect(&mut self) {
@@ -234,7 +255,7 @@ fn tell(report: &dyn convoke_core::manager::Report, told: Told) {
         Told::Launched(executor) => report.launched(executor, Vec::new()),
         Told::Reachable(executor, yes) => report.reachable(executor, yes),
         Told::Draining(executor, why) => report.draining(vec![executor], None, why),
-        Told::Exited(executor, exit) => report.exited(executor, exit),
+        Told::Exited(executor, exit) => report.exited(executor, exit), // see `Actor::exited`
         // Mesos keeps no outcome of a framework
         Told::Ended(by) => report.ended(Outcome::Killed, by),
     }

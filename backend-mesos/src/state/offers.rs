@@ -49,6 +49,16 @@ pub enum Rejection {
     Constraint(String),
 }
 
+impl std::fmt::Display for Rejection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Rejection::Lacks(resource) => write!(f, "too little {resource}"),
+            Rejection::Excluded(host) => write!(f, "{host} is excluded"),
+            Rejection::Constraint(constraint) => write!(f, "{constraint} doesn't hold"),
+        }
+    }
+}
+
 /// What happened.
 #[derive(Debug)]
 pub enum OffersEvent {

@@ -14,6 +14,7 @@ use convoke_core::ids::ExecutorId;
 use convoke_core::manager::{ApplicationSpec, Exit, ExitCause, Wanted};
 use convoke_core::units::HostPort;
 
+pub use self::calls::APPLICATION_LABEL;
 use self::closing::Closing;
 pub use self::messages::{CallFailure, SchedulerCommand, SchedulerEvent, Told};
 use super::offers::{Offers, OffersCommand, OffersEvent};
@@ -81,6 +82,12 @@ impl Scheduler {
     #[must_use]
     pub fn subscription(&self) -> &Subscription {
         &self.subscription
+    }
+
+    /// The role whose resources are used.
+    #[must_use]
+    pub fn role(&self) -> &str {
+        crate::settings::role(&self.settings, self.spec.queue.as_ref())
     }
 
     /// The offers, for reading.
@@ -259,7 +266,8 @@ impl Scheduler {
         let launches =
             call.accept.iter().flat_map(|accept| &accept.operations).filter_map(|it| it.launch.as_ref());
         for info in launches.flat_map(|launch| &launch.task_infos) {
-            if let Some(executor) = self.tasks.executor(&info.task_id.value) {
+            let live = self.tasks.executor(&info.task_id.value).filter(|id| self.tasks.get(*id).is_some());
+            if let Some(executor) = live {
                 let exit = Exit::new(ExitCause::NeverStarted, error.to_string());
                 self.tell_tasks(now, out, |tasks, told| tasks.ruled_out(executor, exit, told));
             }

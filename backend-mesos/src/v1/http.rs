@@ -6,19 +6,22 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use convoke_core::error::{Error, ErrorKind, Result, Retry};
 use convoke_core::units::HostPort;
-use prost::Message;
+use prost::{Message, Name};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Response, StatusCode};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::json;
 use super::recordio::Decoder;
-use crate::settings::Settings;
+use crate::settings::{Settings, Wire};
 use crate::state::scheduler::CallFailure;
-use crate::v1::scheduler::{Call, Event, event};
+use crate::v1::FrameworkId;
+use crate::v1::scheduler::{Call, Event, call, event};
 
-/// The only body that is sent; exactly so: a parameter behind it is refused.
+/// The bodies that are sent; exactly so: a parameter behind it is refused.
 const PROTOBUF: HeaderValue = HeaderValue::from_static("application/x-protobuf");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const STREAM_ID: &str = "Mesos-Stream-Id";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,6 +51,7 @@ pub struct EventStream {
 struct Records {
     response: Response,
     decoder: Decoder,
+    wire: Wire,
 }
 
 /// Why there is no subscription.
@@ -98,21 +102,30 @@ impl Http {
         self.settings.masters.len()
     }
 
-    fn post(&self, host: &HostPort, path: &str, body: &impl Message) -> reqwest::RequestBuilder {
+    fn post<M: Message + Name>(
+        &self,
+        host: &HostPort,
+        path: &str,
+        body: &M,
+    ) -> Result<reqwest::RequestBuilder> {
+        let (kind, body) = match self.settings.wire {
+            Wire::Protobuf => (PROTOBUF, body.encode_to_vec()),
+            Wire::Json => (JSON, json::write(body)?),
+        };
         let request = self
             .client
             .post(format!("{}://{host}{path}", self.scheme()))
-            .header(CONTENT_TYPE, PROTOBUF)
-            .header(ACCEPT, PROTOBUF)
-            .body(body.encode_to_vec());
-        match (&self.settings.principal, &self.settings.secret) {
+            .header(CONTENT_TYPE, &kind)
+            .header(ACCEPT, kind)
+            .body(body);
+        Ok(match (&self.settings.principal, &self.settings.secret) {
             (Some(principal), secret) => {
                 let secret =
                     secret.as_ref().map(|secret| String::from_utf8_lossy(secret.expose()).into_owned());
                 request.basic_auth(principal, secret)
             }
             (None, _) => request,
-        }
+        })
     }
 
     /// Subscribes, and answers with the stream once its first record is SUBSCRIBED.
@@ -123,8 +136,10 @@ impl Http {
     /// # Errors
     /// See [`SubscribeFailure`].
     pub async fn subscribe(&self, master: &HostPort, call: &Call) -> Result<EventStream, SubscribeFailure> {
-        let response = self.post(master, "/api/v1/scheduler", call).send().await.map_err(|error| {
-            SubscribeFailure::Unavailable { error: unreachable(master, error), starting: false }
+        let request = self.post(master, "/api/v1/scheduler", call).map_err(SubscribeFailure::Fatal)?;
+        let response = request.send().await.map_err(|error| SubscribeFailure::Unavailable {
+            error: unreachable(master, error),
+            starting: false,
         })?;
         if response.status() != StatusCode::OK {
             return Err(refusal(master, response).await);
@@ -135,7 +150,8 @@ impl Http {
         let id = response.headers().get(STREAM_ID).cloned().ok_or_else(|| {
             protocol("the answer to a subscription has no stream id: is this a Mesos master of 1.4 or later?")
         })?;
-        let mut records = Records { response, decoder: Decoder::new(MOST_RECORD_BYTES) };
+        let mut records =
+            Records { response, decoder: Decoder::new(MOST_RECORD_BYTES), wire: self.settings.wire };
         let first = records.next().await.map_err(|error| SubscribeFailure::Unavailable {
             error: error.with("master", master),
             starting: true,
@@ -163,6 +179,7 @@ impl Http {
     ) -> Result<(), CallFailure> {
         let response = self
             .post(master, "/api/v1/scheduler", call)
+            .map_err(CallFailure::Bad)?
             .header(STREAM_ID, stream)
             .timeout(CALL_TIMEOUT)
             .send()
@@ -186,29 +203,75 @@ impl Http {
         })
     }
 
+    /// Sees whether a master lets frameworks of ours in, and makes none: a call of a framework that there isn't is refused as
+    /// such only after the credentials were looked at.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Unauthenticated`, `PermissionDenied`.
+    pub(crate) async fn greet(&self, master: &HostPort) -> Result<()> {
+        let framework_id = Some(FrameworkId { value: "convoke-doctor".to_owned() });
+        let call = Call { framework_id, r#type: Some(call::Type::Revive as i32), ..Default::default() };
+        let send = async |host: &HostPort| {
+            let request = self.post(host, "/api/v1/scheduler", &call)?.timeout(CALL_TIMEOUT);
+            request.send().await.map_err(|error| unreachable(host, error))
+        };
+        let mut response = send(master).await?;
+        if let Some(leader) = leader(&response) {
+            response = send(&leader).await?;
+        }
+        match response.status() {
+            StatusCode::BAD_REQUEST | StatusCode::FORBIDDEN => Ok(()),
+            _ => match refusal(master, response).await {
+                SubscribeFailure::Fatal(error) | SubscribeFailure::Unavailable { error, .. } => Err(error),
+                _ => {
+                    Err(Error::new(ErrorKind::Unavailable, "the masters send us around")
+                        .with("master", master))
+                }
+            },
+        }
+    }
+
     /// Asks a master or an agent something by its operator API, following a redirect once.
     ///
     /// # Errors
     /// `Unavailable`, `Unauthenticated`, `PermissionDenied`, `NotFound`, `Protocol`.
-    pub async fn ask<A: Message + Default>(&self, host: &HostPort, question: &impl Message) -> Result<A> {
+    pub async fn ask<A: Message + Name + Default>(
+        &self,
+        host: &HostPort,
+        question: &(impl Message + Name),
+    ) -> Result<A> {
+        let mut response = self.exchange(host, question).await?;
+        let bytes = body(&mut response, MOST_RECORD_BYTES).await.map_err(|error| error.with("host", host))?;
+        let answer = match self.settings.wire {
+            Wire::Protobuf => A::decode(bytes).map_err(|error| {
+                Error::new(ErrorKind::Protocol, "an answer of Mesos can't be read").source(error)
+            }),
+            Wire::Json => json::read(&bytes),
+        };
+        answer.map_err(|error| error.with("host", host))
+    }
+
+    /// Has a master do something by its operator API.
+    ///
+    /// # Errors
+    /// As [`Http::ask`].
+    pub(crate) async fn tell(&self, host: &HostPort, what: &(impl Message + Name)) -> Result<()> {
+        self.exchange(host, what).await.map(drop)
+    }
+
+    async fn exchange(&self, host: &HostPort, question: &(impl Message + Name)) -> Result<Response> {
         let send = async |host: &HostPort| {
-            let request = self.post(host, "/api/v1", question).timeout(CALL_TIMEOUT);
+            let request = self.post(host, "/api/v1", question)?.timeout(CALL_TIMEOUT);
             request.send().await.map_err(|error| unreachable(host, error))
         };
         let mut response = send(host).await?;
         if let Some(leader) = leader(&response) {
             response = send(&leader).await?;
         }
-        if response.status() == StatusCode::OK {
-            let bytes =
-                body(&mut response, MOST_RECORD_BYTES).await.map_err(|error| error.with("host", host))?;
-            return A::decode(bytes).map_err(|error| {
-                Error::new(ErrorKind::Protocol, "an answer of Mesos can't be read")
-                    .with("host", host)
-                    .source(error)
-            });
-        }
         let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
         let kind = match status {
             StatusCode::UNAUTHORIZED => ErrorKind::Unauthenticated,
             StatusCode::FORBIDDEN => ErrorKind::PermissionDenied,
@@ -240,8 +303,11 @@ impl Records {
                 |message: &'static str| Error::new(ErrorKind::Protocol, message).retry(Retry::Reconnect);
             match self.decoder.next_record() {
                 Ok(Some(record)) => {
-                    return Event::decode(record)
-                        .map_err(|error| unreadable("an event of Mesos can't be read").source(error));
+                    return match self.wire {
+                        Wire::Protobuf => Event::decode(record)
+                            .map_err(|error| unreadable("an event of Mesos can't be read").source(error)),
+                        Wire::Json => json::read(&record).map_err(|error| error.retry(Retry::Reconnect)),
+                    };
                 }
                 Ok(None) => {}
                 Err(error) => return Err(unreadable("the event stream is not RecordIO").source(error)),

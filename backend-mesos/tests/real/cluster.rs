@@ -1,16 +1,21 @@
 //! A real Mesos for one test: a master and agents on loopback, gone with it.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-/// So many clusters at once; more would only slow each other down.
+use convoke_core::process::table::ProcessId;
+use convoke_core::process::tree::kill_trees;
+
+/// So many more clusters may run at once; too many would only slow each other down.
 static FREE: (Mutex<u32>, Condvar) = (Mutex::new(2), Condvar::new());
 
+#[derive(Debug)]
 pub(crate) struct Cluster {
     child: Child,
     folder: tempfile::TempDir,
@@ -18,9 +23,17 @@ pub(crate) struct Cluster {
 }
 
 fn tool() -> Command {
+    // other packages' tests use this file, too
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let places = ["tests/real-mesos/real_mesos.py", "backend-mesos/tests/real-mesos/real_mesos.py"];
     let mut command = Command::new("python3");
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real-mesos/real_mesos.py"));
+    command.arg(places.map(|place| here.join(place)).into_iter().find(|it| it.exists()).unwrap());
     command
+}
+
+/// Lets more clusters run at once.
+pub(crate) fn allow(more: u32) {
+    *FREE.0.lock().unwrap() += more;
 }
 
 impl Cluster {
@@ -71,12 +84,9 @@ impl Cluster {
 
     /// What the master itself says: an independent witness.
     pub(crate) fn state(&self) -> serde_json::Value {
-        let output = Command::new("python3")
-            .args(["-c", "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"])
-            .arg(format!("http://{}/state", self.address))
-            .output()
-            .unwrap();
-        serde_json::from_slice(&output.stdout).expect("the master's state")
+        let answer =
+            self.ask(&format!("GET /state HTTP/1.1\r\nHost: {0}\r\nConnection: close\r\n\r\n", self.address));
+        serde_json::from_str(answer.trim()).expect("the master's state")
     }
 
     /// The frameworks that are there, by id, with how many tasks each has.
@@ -105,6 +115,25 @@ impl Cluster {
         panic!("no task has a folder");
     }
 
+    /// A node dies: its agent and all that this started, at once.
+    pub(crate) fn kill_node(&self, agent: u32) {
+        // frozen, it can start nothing while the rest is being killed
+        self.control(&format!("agent {agent} pause"));
+        kill_trees(&started_in(&self.folder.path().join("agents").join(agent.to_string()))).unwrap();
+        self.control(&format!("agent {agent} kill"));
+    }
+
+    /// What an operator does to limit a role.
+    pub(crate) fn quota(&self, role: &str, limits: &[(&str, f64)]) {
+        let limits: serde_json::Map<_, _> = limits
+            .iter()
+            .map(|(name, limit)| ((*name).to_owned(), serde_json::json!({"value": limit})))
+            .collect();
+        let config = serde_json::json!({"role": role, "limits": limits});
+        let call = serde_json::json!({"type": "UPDATE_QUOTA", "update_quota": {"quota_configs": [config]}});
+        self.post("/api/v1", "application/json", &call.to_string());
+    }
+
     /// What an operator does to end a framework.
     pub(crate) fn teardown(&self, framework: &str) {
         self.post("/teardown", "application/x-www-form-urlencoded", &format!("frameworkId={framework}"));
@@ -117,12 +146,24 @@ impl Cluster {
     }
 
     fn post(&self, path: &str, kind: &str, body: &str) {
-        let script = "import sys, urllib.request as r\nr.urlopen(r.Request(sys.argv[1], sys.argv[2].encode(), {'Content-Type': sys.argv[3]}), timeout=5)";
-        let status = Command::new("python3")
-            .args(["-c", script, &format!("http://{}{path}", self.address), body, kind])
-            .status()
-            .unwrap();
-        assert!(status.success(), "{path} {body}");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        self.ask(&(head + body));
+    }
+
+    /// One exchange with the master; answers its body.
+    fn ask(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        assert!(head.starts_with("HTTP/1.1 20"), "{request}: {head}\n{body}");
+        body.to_owned()
     }
 }
 
@@ -140,4 +181,21 @@ impl Drop for Cluster {
         *FREE.0.lock().unwrap() += 1;
         FREE.1.notify_one();
     }
+}
+
+/// What an agent started: whoever has its folder in his environment or works in it. Others are found below these.
+fn started_in(folder: &Path) -> Vec<ProcessId> {
+    let sandbox = format!("MESOS_DIRECTORY={}", folder.display());
+    let started = |id: &u32| {
+        let told = std::fs::read(format!("/proc/{id}/environ"))
+            .is_ok_and(|all| all.split(|b| *b == 0).any(|it| it.starts_with(sandbox.as_bytes())));
+        told || std::fs::read_link(format!("/proc/{id}/cwd"))
+            .is_ok_and(|it| it.starts_with(folder.join("work/slaves")))
+    };
+    processes().filter(started).filter_map(ProcessId::of).collect()
+}
+
+pub(crate) fn processes() -> impl Iterator<Item = u32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }

@@ -2,8 +2,11 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "all of it is test code; helpers too")]
 
+#[allow(dead_code, reason = "the conformance test uses the rest of it")]
 mod cluster;
+mod driver;
 mod managed;
+mod people;
 mod provisioner;
 mod recorder;
 
@@ -20,6 +23,8 @@ use convoke_core::secret::Secret;
 use convoke_core::units::{Cpus, MiB};
 use convoke_mesos::{Mesos, Settings};
 use recorder::Recorder;
+
+convoke_core::test_executor!();
 
 /// Every executor runs this.
 #[derive(Debug)]

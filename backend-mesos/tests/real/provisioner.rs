@@ -73,6 +73,7 @@ async fn a_file_that_is_missing_or_wrong_never_runs() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("program");
     std::fs::write(&program, "#!/bin/sh\nexit 5\n").unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let path = |path: &std::path::Path| Source::NodePath(path.to_str().unwrap().to_owned());
     let run = async |source: Source, content: &[u8]| {
         let artifact = Artifact {
@@ -96,12 +97,15 @@ async fn a_file_that_is_missing_or_wrong_never_runs() {
     };
     let right = run(path(&program), b"#!/bin/sh\nexit 5\n").await;
     assert_eq!(right.cause, ExitCause::Code(5), "{}", right.message);
-    let wrong = run(path(&program), b"something else").await;
-    assert_eq!(wrong.cause, ExitCause::Code(convoke_mesos::launch::WRONG_DIGEST), "{}", wrong.message);
-    let missing = run(path(&folder.path().join("gone")), b"").await;
-    let ExitCause::LaunchFailed(LaunchFailure::ArtifactUnavailable(_)) = missing.cause else {
-        panic!("{missing:?}")
+    let unavailable = |exit: &convoke_core::manager::Exit| {
+        matches!(exit.cause, ExitCause::LaunchFailed(LaunchFailure::ArtifactUnavailable(_)))
     };
+    let wrong = run(path(&program), b"something else").await;
+    assert!(unavailable(&wrong) && wrong.message.contains("not what was sent"), "{wrong:?}");
+    let missing = run(path(&folder.path().join("gone")), b"").await;
+    assert!(unavailable(&missing) && missing.message.contains("can't be read"), "{missing:?}");
+    let unfetched = run(Source::Url("http://127.0.0.1:1/gone".to_owned()), b"").await;
+    assert!(unavailable(&unfetched), "{unfetched:?}");
 }
 
 #[tokio::test]
@@ -194,22 +198,21 @@ async fn a_refusal_is_told_in_the_masters_words_and_leaves_nothing() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
-#[tokio::test]
-async fn authentication_is_by_principal_and_secret() {
+/// The credentials of one principal, and what makes a master want them.
+pub(super) fn credentials() -> (tempfile::NamedTempFile, Vec<String>) {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), r#"{"credentials":[{"principal":"me","secret":"hunter2"}]}"#).unwrap();
     let credentials = format!("credentials={}", file.path().display());
-    let cluster = Cluster::with(
-        1,
-        &[
-            "--master-flag",
-            "authenticate_http_frameworks=true",
-            "--master-flag",
-            "http_framework_authenticators=basic",
-            "--master-flag",
-            &credentials,
-        ],
-    );
+    let flags = ["authenticate_http_frameworks=true", "http_framework_authenticators=basic", &credentials];
+    let arguments = flags.iter().flat_map(|flag| ["--master-flag".to_owned(), (*flag).to_owned()]);
+    (file, arguments.collect())
+}
+
+#[tokio::test]
+async fn authentication_is_by_principal_and_secret() {
+    let (_file, arguments) = credentials();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let cluster = Cluster::with(1, &arguments);
     let error = mesos(&cluster)
         .open(Arc::new(spec("stranger", 30, &SLEEP)), Arc::new(Recorder::default()))
         .await

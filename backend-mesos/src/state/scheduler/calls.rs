@@ -14,12 +14,15 @@ use crate::state::tasks::Task;
 use crate::v1::scheduler::{Call, call};
 use crate::{launch, settings, v1};
 
+/// The label of a framework that names convoke's application.
+pub const APPLICATION_LABEL: &str = "convoke.application";
+
 impl Scheduler {
     /// The SUBSCRIBE to send: always suppressed, so that a framework whose driver vanished in the middle of it holds no offer.
     #[must_use]
     pub fn subscribe_call(&self, user: &str) -> Call {
         let role = settings::role(&self.settings, self.spec.queue.as_ref()).to_owned();
-        let mut labels = vec![label("convoke.application", self.spec.id.as_str())];
+        let mut labels = vec![label(APPLICATION_LABEL, self.spec.id.as_str())];
         labels.extend(self.spec.tags.iter().map(|(name, value)| label(name.as_str(), value)));
         use v1::framework_info::capability::Type;
         let mut capabilities =
