@@ -82,7 +82,8 @@ fn decisions_are_pure() {
             continue;
         }
         for (number, line) in text.lines().enumerate() {
-            let code = line.split("//").next().unwrap_or(line);
+            // a field may be called so
+            let code = line.split("//").next().unwrap_or(line).replace(".awaited", "");
             for word in IMPURE.iter().filter(|word| code.contains(**word)) {
                 offences.push(format!("{}:{}: {}", path.display(), number + 1, word.trim()));
             }
