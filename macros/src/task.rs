@@ -275,3 +275,7 @@ fn is_context(ty: &Type) -> bool {
 fn is_result(ty: &Type) -> bool {
     matches!(ty, Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Result"))
 }
+
+#[cfg(test)]
+#[path = "task_test.rs"]
+mod tests;
