@@ -39,6 +39,13 @@ fn panics(x: u64) -> u64 {
 }
 
 #[convoke::task]
+fn complains(word: String) -> Result<(), String> {
+    eprintln!("printed: {word}");
+    tracing::info!("traced: {word}");
+    Err(word)
+}
+
+#[convoke::task]
 async fn slowly(context: &TaskContext, ms: u64) -> u32 {
     tokio::time::sleep(Duration::from_millis(ms)).await;
     context.attempt()
@@ -133,6 +140,31 @@ fn failures_reach_their_caller() {
     assert_eq!(panicked.attempts, 2);
     // A panic costs no other task anything.
     assert_eq!(driver.submit(square, 2).wait().unwrap(), 4);
+    end(driver);
+}
+
+#[test]
+fn a_failure_carries_what_its_executor_printed() {
+    let driver = driver(1);
+    let once = driver.with(TaskOptions::new().attempts(1));
+    let failed = once.submit(complains, "three".to_owned()).wait().unwrap_err();
+    let log = String::from_utf8_lossy(&failed.log_tail).into_owned();
+    assert!(log.contains("printed: three"), "{log}");
+    // Its tracing events, with the task that they came from.
+    assert!(log.contains(&format!("task{{id={} attempt=1}}", failed.task)), "{log}");
+    assert!(log.contains("traced: three"), "{log}");
+    assert!(format!("{failed:#}").contains("printed: three"), "{failed:#}");
+    let panicked = once.submit(panics, 4).wait().unwrap_err();
+    assert!(String::from_utf8_lossy(&panicked.log_tail).contains("no 4"), "{panicked:#}");
+    // A flood of failures is no flood of logs.
+    let mut job = once.map(complains, (0..2000).map(|n| n.to_string())).unordered();
+    let (mut failures, mut with_log) = (0, 0);
+    while let Some((_, result)) = job.wait_next() {
+        failures += 1;
+        with_log += u32::from(!result.unwrap_err().log_tail.is_empty());
+    }
+    assert_eq!(failures, 2000);
+    assert!((1..1000).contains(&with_log), "{with_log} of {failures} failures carry a log");
     end(driver);
 }
 

@@ -21,20 +21,24 @@ pub mod progress;
 mod run;
 mod service;
 pub mod settings;
+mod shortage;
 pub mod task_plane;
+mod value;
 
 pub use artifacts::{ArtifactStatus, FileToShip};
-pub use builder::{Backends, DriverBuilder, SettingValue};
+pub use builder::{Backends, DriverBuilder};
 pub use control::ExecutorStatus;
-pub use events::{DriverEvent, DriverEvents, JobProgress, JobState, TaskCounts};
+pub use events::{DriverEvent, DriverEvents, JobProgress, JobState, TaskCounts, TaskReport};
 pub use handle::Driver;
 pub use program::{DialAt, ExecutorProgram, ReadyWhen, StopSignal};
+pub use value::SettingValue;
 
 pub use crate::rpc::refusal::Refusal;
 pub use crate::state::executors::ExecutorPhase;
 
-fn default_task_plane() -> task_plane::MakeTaskPlane {
-    Box::new(|control| Ok(jobs::Tasks::new(control)?))
+fn default_task_plane(settings: &settings::DriverSettings) -> task_plane::MakeTaskPlane {
+    let settings = jobs::TasksSettings::of(settings);
+    Box::new(|control| Ok(jobs::Tasks::with_settings(control, settings)?))
 }
 
 /// For executors that run a program which takes no tasks.

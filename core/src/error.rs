@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Protocol,
     /// An old incarnation, epoch or lease was used.
     Stale,
+    /// A task of the application failed by its own doing: an error, a panic, the death of its executor.
+    TaskFailed,
     /// A file or process operation of this host failed.
     Host,
     /// A bug of convoke.
@@ -62,6 +64,7 @@ impl ErrorKind {
             ErrorKind::Unavailable => "unavailable",
             ErrorKind::Protocol => "protocol error",
             ErrorKind::Stale => "stale",
+            ErrorKind::TaskFailed => "task failed",
             ErrorKind::Host => "host error",
             ErrorKind::Internal => "internal error",
         }

@@ -26,8 +26,7 @@ use std::time::Duration;
 use clap::Parser;
 use convoke::Driver;
 use convoke::driver::{DriverEvent, ExecutorPhase};
-use convoke::manager::{Blame, Outcome, Reason};
-use convoke::task::TaskError;
+use convoke::manager::{Blame, Outcome};
 
 use corpus::{Corpus, Piece};
 use count::Counts;
@@ -36,8 +35,6 @@ use progress::Progress;
 
 /// How long the end of the executors may take.
 const END_DEADLINE: Duration = Duration::from_secs(10);
-/// How often to look whether executors come at all.
-const WATCH_INTERVAL: Duration = Duration::from_secs(3);
 /// What a shell shows for a program that was interrupted.
 const INTERRUPTED: u8 = 130;
 
@@ -131,13 +128,11 @@ async fn count_all(driver: &Driver, corpus: &Corpus, progress: &mut Progress) ->
     let mut events = driver.events();
     let mut job = driver.map(count_words, corpus.tasks.clone()).unordered();
     let mut counted = Counted::default();
-    let mut watch = tokio::time::interval(WATCH_INTERVAL);
-    watch.tick().await;
     loop {
         tokio::select! {
             result = job.next() => {
                 let Some((position, counts)) = result else { return Ok(counted) };
-                let Counts { words, problems } = counts.map_err(failed)?;
+                let Counts { words, problems } = counts?;
                 for (word, count) in words {
                     *counted.words.entry(word).or_default() += count;
                 }
@@ -146,20 +141,27 @@ async fn count_all(driver: &Driver, corpus: &Corpus, progress: &mut Progress) ->
                 let task = usize::try_from(position).ok().and_then(|position| corpus.tasks.get(position));
                 progress.counted(task.into_iter().flatten().map(|piece| piece.end - piece.start).sum());
             }
-            Some(event) = events.next() => tell(driver, &event, progress),
-            // no executor may ever come: say why instead of waiting in silence
-            _ = watch.tick() => why_none(driver, progress).await?,
+            Some(event) = events.next() => tell(driver, &event, progress)?,
         }
     }
 }
 
-fn failed(error: TaskError) -> convoke::Error {
-    convoke::Error::new(convoke::ErrorKind::Host, "a task failed for good").source(error)
-}
-
-/// Says what a person wants to know of the executors.
-fn tell(driver: &Driver, event: &DriverEvent, progress: &mut Progress) {
+/// Says what a person wants to know of the executors, and gives up where waiting for them is vain.
+fn tell(driver: &Driver, event: &DriverEvent, progress: &mut Progress) -> convoke::Result<()> {
     match event {
+        DriverEvent::ExecutorsMissing { ready: 0, shortfalls, .. } => {
+            let reasons: Vec<_> = shortfalls.iter().flat_map(|shortfall| &shortfall.reasons).collect();
+            let text = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            if reasons.iter().any(|reason| reason.permanent()) {
+                return Err(convoke::Error::new(
+                    convoke::ErrorKind::ResourcesExhausted,
+                    "no executor can come",
+                )
+                .with("why", text)
+                .help("ask for smaller executors, or take another master"));
+            }
+            progress.say(&format!("no executor yet: {text}"));
+        }
         DriverEvent::ExecutorLost { executor, exit } if exit.blame != Blame::Nobody => {
             progress.say(&format!("executor {executor} is gone ({exit}); its tasks run elsewhere"));
         }
@@ -170,23 +172,5 @@ fn tell(driver: &Driver, event: &DriverEvent, progress: &mut Progress) {
     }
     let ready = driver.executors().iter().filter(|executor| executor.phase == ExecutorPhase::Ready).count();
     progress.executors(ready);
-}
-
-/// Where no executor is there: says why, and gives up where waiting is vain.
-async fn why_none(driver: &Driver, progress: &Progress) -> convoke::Result<()> {
-    if !driver.executors().is_empty() {
-        return Ok(());
-    }
-    let reasons: Vec<_> =
-        driver.explain().await?.into_iter().flat_map(|shortfall| shortfall.reasons).collect();
-    let text = reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    if reasons.iter().any(Reason::permanent) {
-        return Err(convoke::Error::new(convoke::ErrorKind::ResourcesExhausted, "no executor can come")
-            .with("why", text)
-            .help("ask for smaller executors, or take another master"));
-    }
-    if !text.is_empty() {
-        progress.say(&format!("no executor yet: {text}"));
-    }
     Ok(())
 }

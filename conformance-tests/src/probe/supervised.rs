@@ -36,7 +36,7 @@ fn attach() -> Result<(), String> {
         for line in std::io::BufReader::new(link).lines() {
             match line.ok().and_then(|line| serde_json::from_str::<ToProgram>(&line).ok()) {
                 Some(ToProgram::Drain) => std::process::exit(0),
-                Some(ToProgram::Setup(_)) => {}
+                Some(ToProgram::Setup(_) | ToProgram::LogTail { .. }) => {}
                 None => break,
             }
         }

@@ -13,11 +13,12 @@ use super::program::ExecutorProgram;
 use super::run;
 use super::settings::DriverSettings;
 use super::task_plane::MakeTaskPlane;
+use super::value::SettingValue;
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{role, test_binary};
 use crate::ids::Name;
-use crate::manager::{Bootstrap, ClusterManager, ManagerSettings, Platform, Registry};
-use crate::units::{Cpus, MiB, parse_duration};
+use crate::manager::{Bootstrap, ClusterManager, Constraint, ManagerSettings, Pace, Platform, Registry};
+use crate::units::{Cpus, MiB};
 
 /// Backends that every [`Driver::builder`] knows: the facade submits those that are compiled in, and so may anybody.
 ///
@@ -35,40 +36,6 @@ pub(super) fn default_registry() -> Registry {
         add(&mut registry);
     }
     registry
-}
-
-/// What a setter takes: the value itself, or text as people write it.
-pub trait SettingValue<T> {
-    /// The value.
-    ///
-    /// # Errors
-    /// `InvalidRequest` for text that can't be read.
-    fn value(self) -> Result<T>;
-}
-
-macro_rules! setting_values {
-    ($($type:ty, $parse:expr;)*) => {
-        $(
-            impl SettingValue<$type> for $type {
-                fn value(self) -> Result<$type> {
-                    Ok(self)
-                }
-            }
-            impl SettingValue<$type> for &str {
-                fn value(self) -> Result<$type> {
-                    #[allow(clippy::redundant_closure_call, reason = "one form for all types")]
-                    ($parse)(self)
-                }
-            }
-        )*
-    };
-}
-
-setting_values! {
-    Cpus, |text: &str| text.parse();
-    MiB, |text: &str| text.parse();
-    Duration, parse_duration;
-    Name, Name::new;
 }
 
 type Change = Box<dyn FnOnce(&mut DriverSettings) -> Result<()> + Send>;
@@ -131,6 +98,14 @@ setters! {
     join_deadline(Duration) => join_deadline;
     /// How long the manager's cause of an exit is waited for.
     cause_wait(Duration) => cause_wait;
+    /// How long a task may go on after it was cancelled, or its time was up, before that costs its executor (D6).
+    task_cancel_deadline(Duration) => task_cancel_deadline;
+    /// Up for so long, an executor ends the brake on replacements (L5).
+    healthy_after(Duration) => healthy_after;
+    /// How replacements slow down after exits on the application's blame (L5): `"3 in 60s: 1s to 5m"`.
+    brake(Pace) => brake;
+    /// The same after exits before the executor joined that are not on the application's blame (L5).
+    pace(Pace) => pace;
 }
 
 impl DriverBuilder {
@@ -185,6 +160,48 @@ impl DriverBuilder {
     pub fn max_executors(self, most: u32) -> DriverBuilder {
         self.change(move |settings| {
             settings.max_executors = most;
+            Ok(())
+        })
+    }
+
+    /// Attempts of a task that may fail, where its call says nothing else: 4 by default (D4).
+    pub fn task_attempts(self, attempts: u32) -> DriverBuilder {
+        self.change(move |settings| {
+            settings.task_attempts = attempts;
+            Ok(())
+        })
+    }
+
+    /// Attempts of a task that may be lost through no fault of the application: 8 by default (D4).
+    pub fn task_lost_attempts(self, attempts: u32) -> DriverBuilder {
+        self.change(move |settings| {
+            settings.task_lost_attempts = attempts;
+            Ok(())
+        })
+    }
+
+    /// Prefers a host for executors, with a weight among others: a hint, which never stops an allocation (A10).
+    pub fn prefer_host(self, host: impl SettingValue<Name>, weight: u32) -> DriverBuilder {
+        let host = host.value();
+        self.change(move |settings| {
+            settings.preferred_hosts.push((host?, weight));
+            Ok(())
+        })
+    }
+
+    /// Gives this host no executor (A10). [`Driver::exclude_hosts`] changes it later.
+    pub fn exclude_host(self, host: impl SettingValue<Name>) -> DriverBuilder {
+        let host = host.value();
+        self.change(move |settings| {
+            settings.excluded_hosts.push(host?);
+            Ok(())
+        })
+    }
+
+    /// Requires this of every host that gets an executor (A10).
+    pub fn require(self, constraint: Constraint) -> DriverBuilder {
+        self.change(move |settings| {
+            settings.required_hosts.push(constraint);
             Ok(())
         })
     }
@@ -277,7 +294,7 @@ impl DriverBuilder {
         self
     }
 
-    /// The port to listen on; in use, the next fifteen are tried. 0: any free one.
+    /// The port to listen on; in use, the next ones are tried (`driver.port-tries`). 0: any free one.
     pub fn port(self, port: u16) -> DriverBuilder {
         self.change(move |settings| {
             settings.port = port;
@@ -408,7 +425,7 @@ impl DriverBuilder {
         }
         let make_plane = self.make_plane.unwrap_or_else(|| match &settings.executor_program {
             Some(program) => super::no_task_plane(program.program()),
-            None => super::default_task_plane(),
+            None => super::default_task_plane(&settings),
         });
         Ok(run::Setup {
             settings,

@@ -4,7 +4,9 @@
 //! within one (the task plane condemns an executor that it is just told of) can't overtake the rest.
 
 mod calls;
+mod commands;
 mod manager;
+mod wish;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -18,11 +20,11 @@ use tonic::Status;
 use super::artifacts::ArtifactStore;
 use super::events::{DriverEvent, EventSource};
 use super::settings::DriverSettings;
-use super::task_plane::{ExecutorControl, JoinedExecutor, TaskPlane};
+use super::task_plane::{ExecutorControl, TaskPlane};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ApplicationId, ExecutorId, Incarnation, Name, ProfileId};
-use crate::manager::{Application, EndedBy, Exit, ExitCause, Outcome, Release, Target};
+use crate::manager::{Application, EndedBy, Outcome, Target};
 use crate::resource::ResourceProfile;
 use crate::rpc::authority::Authority;
 use crate::rpc::refusal::Refusals;
@@ -143,6 +145,7 @@ impl Control {
             cause_wait: settings.cause_wait,
             drain_grace: settings.drain_grace,
         };
+        let excluded = settings.excluded_hosts.clone();
         Arc::new(Control {
             application_id,
             incarnation,
@@ -160,7 +163,7 @@ impl Control {
                 running: false,
                 ending: false,
                 connections: BTreeMap::new(),
-                target: Target::default(),
+                target: Target { excluded, ..Target::default() },
                 profiles: BTreeMap::new(),
             }),
             application: Mutex::new(None),
@@ -192,28 +195,6 @@ impl Control {
 
     pub(super) fn set_application(&self, application: Option<Arc<dyn Application>>) {
         *self.application.lock().unwrap_or_else(PoisonError::into_inner) = application;
-    }
-
-    /// Changes the wish for one profile.
-    pub(super) fn set_target(&self, profile: ResourceProfile, executors: u32) -> Result<()> {
-        profile.check()?;
-        let application = self.registered()?;
-        let mut inner = self.inner();
-        let profile = match inner.profiles.get(&profile.id) {
-            Some(known) if **known != profile => {
-                return Err(Error::invalid("profile", "a profile never changes under its id")
-                    .with("profile", profile.id)
-                    .help("give the changed profile an id of its own"));
-            }
-            Some(known) => known.clone(),
-            None => Arc::new(profile),
-        };
-        let target = inner.target.clone().and(profile.clone(), executors);
-        // A join may come before this returns; it finds the profile.
-        inner.profiles.insert(profile.id, profile);
-        inner.target = target.clone();
-        drop(inner);
-        application.set_target(target).map(|_| ())
     }
 
     pub(super) fn executors(&self) -> Vec<ExecutorStatus> {
@@ -260,11 +241,6 @@ impl Control {
         });
     }
 
-    /// How many executors are wanted, of all profiles.
-    pub(super) fn wanted(&self) -> u32 {
-        self.inner().target.profiles.values().map(|want| want.executors).sum()
-    }
-
     pub(super) fn next_deadline(&self) -> Option<clock::Moment> {
         self.inner().table.next_deadline()
     }
@@ -283,22 +259,6 @@ impl Control {
         self.run_commands();
     }
 
-    fn run_commands(&self) {
-        {
-            let mut inner = self.inner();
-            if inner.running || inner.commands.is_empty() {
-                return;
-            }
-            inner.running = true;
-        }
-        // Also when a command panics, the next caller goes on.
-        let _done = Done(self);
-        while let Some(command) = self.next_command() {
-            self.run(command);
-        }
-        self.publish_standing();
-    }
-
     fn next_command(&self) -> Option<ExecutorCommand> {
         self.inner().commands.pop_front()
     }
@@ -314,121 +274,11 @@ impl Control {
             changed
         });
     }
-
-    fn run(&self, command: ExecutorCommand) {
-        tracing::debug!(?command, "executor");
-        match command {
-            ExecutorCommand::Hear(executor, news) => {
-                let wanted = self.application().is_some_and(|application| application.heard(executor, news));
-                tracing::debug!(%executor, wanted, "told the manager");
-            }
-            ExecutorCommand::Joined(executor) => self.tell_joined(executor),
-            ExecutorCommand::Ready(executor) => {
-                let addresses = self.addresses(executor);
-                self.events.tell(DriverEvent::ExecutorReady { executor, addresses });
-            }
-            ExecutorCommand::Draining(executor, why) => {
-                if let Some(plane) = self.plane() {
-                    plane.executor_draining(executor);
-                }
-                self.events.tell(DriverEvent::ExecutorDraining { executor, why });
-            }
-            ExecutorCommand::Renew(executor, number) => {
-                self.order(executor, v1::supervisor_order::Order::Renewed(number));
-            }
-            ExecutorCommand::OrderDrain(executor, why) => {
-                self.order(executor, v1::supervisor_order::Order::Drain(v1::Drain { why }));
-            }
-            ExecutorCommand::OrderEnd(executor, exit) => self.order(executor, end_order(&exit)),
-            ExecutorCommand::Gone(executor) => {
-                // Dropping the sender ends the stream behind what was ordered.
-                if let Some(connections) = self.inner().connections.remove(&executor) {
-                    connections.cancel.cancel();
-                }
-                if let Some(plane) = self.plane() {
-                    plane.executor_gone(executor);
-                }
-            }
-            ExecutorCommand::Lost(executor, exit) => {
-                tracing::info!(%executor, %exit, blame = ?exit.blame, "executor lost");
-                if let Some(plane) = self.plane() {
-                    plane.executor_lost(executor, &exit);
-                }
-                self.events.tell(DriverEvent::ExecutorLost { executor, exit });
-            }
-            ExecutorCommand::Release { executor, grace, then, why } => {
-                if self.inner().ending {
-                    return; // all of it goes; nothing is to be replaced
-                }
-                if let Some(application) = self.application() {
-                    let answers =
-                        application.release(&Release { executors: vec![executor], grace, then, why });
-                    tracing::debug!(?answers, "released");
-                }
-            }
-        }
-    }
-
-    fn tell_joined(&self, executor: ExecutorId) {
-        let joined = {
-            let inner = self.inner();
-            let Some(entry) = inner.table.entry(executor) else { return };
-            let profile = entry.profile.unwrap_or(ProfileId(0));
-            JoinedExecutor {
-                executor,
-                profile,
-                slots: inner.profiles.get(&profile).map_or(1, |profile| profile.slots()),
-                host: entry.host.clone(),
-            }
-        };
-        self.events.tell(DriverEvent::ExecutorJoined { executor, host: joined.host.clone() });
-        if let Some(plane) = self.plane() {
-            plane.executor_joined(joined);
-        }
-    }
-
-    fn order(&self, executor: ExecutorId, order: v1::supervisor_order::Order) {
-        let mut inner = self.inner();
-        let Some(connections) = inner.connections.get_mut(&executor) else { return };
-        let Some(orders) = &connections.orders else { return };
-        let renewal = matches!(order, v1::supervisor_order::Order::Renewed(_));
-        let sent = orders.try_send(Ok(v1::SupervisorOrder { order: Some(order) }));
-        if sent.is_err() && !renewal {
-            // It doesn't read. The end of its stream says the same to it, and the lease does the rest.
-            tracing::warn!(%executor, "its supervisor takes no orders: hanging up");
-            connections.orders = None;
-        }
-    }
-
-    /// Tells every executor to end; nothing is replaced, and no task goes on.
-    pub(super) fn end_all(&self, why: &str) {
-        let joined: Vec<_> = {
-            let mut inner = self.inner();
-            inner.ending = true;
-            inner.table.iter().map(|(executor, _)| executor).collect()
-        };
-        if let Some(plane) = self.plane() {
-            plane.shutdown();
-        }
-        let exit = Exit::new(ExitCause::Unregistered, why.to_owned());
-        for executor in joined {
-            self.order(executor, end_order(&exit));
-        }
-    }
 }
 
 impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Control").field("application", &self.application_id).finish_non_exhaustive()
-    }
-}
-
-/// Lets the next caller run commands.
-struct Done<'a>(&'a Control);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.inner().running = false;
     }
 }
 
@@ -448,9 +298,4 @@ impl ExecutorControl for WeakControl {
             control.events.tell(event);
         }
     }
-}
-
-fn end_order(exit: &Exit) -> v1::supervisor_order::Order {
-    let cause = serde_json::to_string(&exit.cause).unwrap_or_default(); // an enum of plain values: can't fail
-    v1::supervisor_order::Order::End(v1::End { why: exit.message.clone(), cause })
 }

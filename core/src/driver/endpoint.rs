@@ -8,12 +8,9 @@ use tokio::net::TcpListener;
 use crate::error::{Error, ErrorKind, Result};
 use crate::units::HostPort;
 
-/// A fixed port that is in use makes room for the next ones, so many in all.
-pub(crate) const PORTS_TRIED: u16 = 16;
-
-/// Listens at `bind`; `port` 0 is any free one, another is tried over [`PORTS_TRIED`].
-pub(crate) async fn listen(bind: IpAddr, port: u16) -> Result<TcpListener> {
-    let last = if port == 0 { 0 } else { port.saturating_add(PORTS_TRIED - 1) };
+/// Listens at `bind`; `port` 0 is any free one, another makes room for the next ones where it is in use, `tries` in all.
+pub(crate) async fn listen(bind: IpAddr, (port, tries): (u16, u16)) -> Result<TcpListener> {
+    let last = if port == 0 { 0 } else { port.saturating_add(tries.saturating_sub(1)) };
     for port in port..=last {
         match TcpListener::bind(SocketAddr::new(bind, port)).await {
             Ok(listener) => return Ok(listener),
@@ -82,15 +79,17 @@ fn outward_address() -> Option<IpAddr> {
 mod tests {
     use super::*;
 
+    const TRIES: u16 = 16;
+
     #[tokio::test]
     async fn a_fixed_port_in_use_makes_room_for_the_next() {
-        let taken = listen(Ipv4Addr::LOCALHOST.into(), 0).await.unwrap();
+        let taken = listen(Ipv4Addr::LOCALHOST.into(), (0, 1)).await.unwrap();
         let port = taken.local_addr().unwrap().port();
-        let next = listen(Ipv4Addr::LOCALHOST.into(), port).await;
+        let next = listen(Ipv4Addr::LOCALHOST.into(), (port, TRIES)).await;
         // At the upper end of the range, or with all sixteen taken, there may be none; what matters is which one it is.
         if let Ok(next) = next {
             let found = next.local_addr().unwrap().port();
-            assert!(found > port && found < port.saturating_add(PORTS_TRIED), "{found}");
+            assert!(found > port && found < port.saturating_add(TRIES), "{found}");
         }
     }
 
@@ -99,13 +98,13 @@ mod tests {
         let mut held = Vec::new();
         let first = 'range: loop {
             held.clear();
-            let probe = listen(Ipv4Addr::LOCALHOST.into(), 0).await.unwrap();
+            let probe = listen(Ipv4Addr::LOCALHOST.into(), (0, 1)).await.unwrap();
             let first = probe.local_addr().unwrap().port();
             held.push(probe);
-            if first > u16::MAX - PORTS_TRIED {
+            if first > u16::MAX - TRIES {
                 continue;
             }
-            for port in first + 1..first + PORTS_TRIED {
+            for port in first + 1..first + TRIES {
                 match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
                     Ok(listener) => held.push(listener),
                     Err(_) => continue 'range,
@@ -113,7 +112,7 @@ mod tests {
             }
             break first;
         };
-        let error = listen(Ipv4Addr::LOCALHOST.into(), first).await.unwrap_err();
+        let error = listen(Ipv4Addr::LOCALHOST.into(), (first, TRIES)).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AlreadyExists);
         assert!(error.to_string().contains(&format!("{first} to {}", first + 15)), "{error}");
         assert!(error.advice().unwrap().contains("driver.port"));

@@ -1,6 +1,6 @@
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 
 use crate::error::Error;
 use crate::ids::{ExecutorId, JobId, Name, ProfileId};
-use crate::manager::{EndedBy, Exit, Outcome};
+use crate::manager::{EndedBy, Exit, Outcome, Shortfall};
 use crate::units::HostPort;
 
 /// What happens at a driver: to its executors, its manager and its jobs.
@@ -55,6 +55,15 @@ pub enum DriverEvent {
         /// The best account of it.
         exit: Exit,
     },
+    /// For two seconds or more, fewer executors took tasks than are wanted, and why (A6). Told again when the reasons change.
+    ExecutorsMissing {
+        /// So many take tasks.
+        ready: usize,
+        /// So many are wanted, of all profiles.
+        wanted: u32,
+        /// What keeps the others; empty where they were granted and are on their way.
+        shortfalls: Vec<Shortfall>,
+    },
     /// Executors of this profile fail in a row; replacements are braked (L5).
     ExecutorsFailing {
         /// Of which profile.
@@ -76,8 +85,25 @@ pub enum DriverEvent {
         /// How long it was away.
         outage: Duration,
     },
-    /// A job went on.
+    /// A job began, went on or ended: its first and last event always come, and between them at most one in a tenth of a
+    /// second, however many tasks it has. Of single tasks (`submit`), each a job of its own, a thousand a second are told.
     Job(JobProgress),
+    /// An attempt of a task failed: a hundred such events a second at the most ([`TaskCounts`] counts them all). What is lost
+    /// with its executor is told by [`ExecutorLost`](DriverEvent::ExecutorLost).
+    AttemptFailed {
+        /// Of which job.
+        job: JobId,
+        /// The task's position in its job.
+        position: u64,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// Where it ran.
+        executor: ExecutorId,
+        /// Why, in words.
+        why: String,
+        /// Whether the task is tried again.
+        again: bool,
+    },
     /// The application is over: the last event.
     Ended {
         /// How.
@@ -89,17 +115,32 @@ pub enum DriverEvent {
     Lagged(u64),
 }
 
-/// How a job stands. Told when it begins, when it ends, and now and then between.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How a job stands.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct JobProgress {
     /// Which.
     pub job: JobId,
-    /// Its name, for people.
-    pub name: Arc<str>,
+    /// Its name, for people: its function's, unless [`TaskOptions::name`](super::jobs::TaskOptions::name) gave it one.
+    pub name: Cow<'static, str>,
     /// Whether it goes on.
     pub state: JobState,
     /// Its tasks.
     pub tasks: TaskCounts,
+    /// What running tasks reported last, of sixty-four tasks at the most.
+    pub reports: Vec<TaskReport>,
+}
+
+/// What a running task said of itself (`TaskContext::report_progress`).
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct TaskReport {
+    /// The task's position in its job.
+    pub position: u64,
+    /// Which part of it is done, 0 to 1.
+    pub fraction: f64,
+    /// A word.
+    pub message: String,
 }
 
 /// Whether a job goes on.
@@ -110,9 +151,9 @@ pub enum JobState {
     Running,
     /// All of its tasks succeeded.
     Succeeded,
-    /// It failed.
+    /// It is over, and at least one of its tasks failed.
     Failed,
-    /// Its caller cancelled it.
+    /// It is over, none of its tasks failed, and its caller cancelled it.
     Cancelled,
 }
 
@@ -120,9 +161,9 @@ pub enum JobState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct TaskCounts {
-    /// How many there will be, where that is known.
+    /// How many there will be, once their source has ended.
     pub total: Option<u64>,
-    /// Wait for a slot.
+    /// Wait to be sent to an executor.
     pub waiting: u64,
     /// Were sent to an executor and haven't ended.
     pub running: u64,
@@ -134,6 +175,14 @@ pub struct TaskCounts {
     pub cancelled: u64,
     /// Attempts that failed or were lost, and were made again.
     pub retried: u64,
+}
+
+impl TaskCounts {
+    /// Tasks that are over, however.
+    #[must_use]
+    pub fn over(&self) -> u64 {
+        self.succeeded + self.failed + self.cancelled
+    }
 }
 
 /// Events kept for a slow reader; beyond that it misses the oldest.

@@ -14,7 +14,7 @@ use super::run::{self, Ask, Next};
 use super::settings::DriverSettings;
 use super::task_plane::TaskPlane;
 use crate::error::{Error, ErrorKind, Result};
-use crate::ids::{ApplicationId, ExecutorId};
+use crate::ids::{ApplicationId, ExecutorId, Name};
 use crate::manager::{
     ApplicationInfo, LogChunk, LogRequest, Outcome, Registry, Release, ReleaseAnswer, Shortfall, Stream, Then,
 };
@@ -27,7 +27,9 @@ use crate::units::{HostPort, format_duration};
 ///
 /// It listens for its executors on a thread of its own for as long as this value lives. Every future that it gives works
 /// under any runtime, and with [`block_on`](crate::block_on) under none. Dropping it without
-/// [`shutdown`](Driver::shutdown) tells its executors to end and abandons the application (T3); the lease does the rest.
+/// [`shutdown`](Driver::shutdown) tells its executors to end and abandons the application (T3); the lease does the rest. The drop
+/// waits until they have hung up, which takes some milliseconds, and 0.3 s at the most where one doesn't answer: in async code, end a
+/// driver with `shutdown`.
 pub struct Driver {
     control: Arc<Control>,
     runtime: tokio::runtime::Handle,
@@ -82,7 +84,8 @@ impl Driver {
         self.control.registered().map(|application| application.info())
     }
 
-    /// Waits until `n` executors take tasks.
+    /// Waits until `n` executors take tasks. While it waits, [`DriverEvent::ExecutorsMissing`](super::DriverEvent) and a warning
+    /// (`tracing`) say what for.
     ///
     /// # Errors
     /// `DeadlineExceeded` after `timeout`, with the manager's reasons (A6); `Unavailable` where the application ends before.
@@ -109,6 +112,16 @@ impl Driver {
     pub fn set_target(&self, profile: ResourceProfile, executors: u32) -> Result<()> {
         let _within = self.runtime.enter(); // a manager may start something on it
         self.control.set_target(profile, executors)
+    }
+
+    /// Uses none of these hosts from now on, instead of those excluded before (A10). Executors that run there go on; those that
+    /// were on their way there are wanted anew elsewhere.
+    ///
+    /// # Errors
+    /// `Unavailable` once the driver has ended.
+    pub fn exclude_hosts(&self, hosts: Vec<Name>) -> Result<()> {
+        let _within = self.runtime.enter(); // a manager may start something on it
+        self.control.exclude_hosts(hosts)
     }
 
     /// Lets these executors finish their running tasks, for `grace` at the most, and go.
@@ -279,7 +292,7 @@ pub(super) fn reasons(shortfalls: &[Shortfall]) -> String {
 impl Drop for Driver {
     fn drop(&mut self) {
         drop(self.asks.take());
-        // Waits for the farewells to the executors, which is bounded.
+        // Waits for the farewells to the executors: 0.3 s at the most.
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()
             && thread.join().is_err()

@@ -18,10 +18,12 @@ mod flood;
 mod job;
 mod plane;
 mod results;
+mod serving;
 mod sink;
 mod stream;
+mod telling;
 mod updates;
 
 pub use call::{Calls, TaskOptions};
-pub use job::{Job, JobProgress, JobWatch, Task, Unordered};
-pub use plane::Tasks;
+pub use job::{Job, JobWatch, Task, Unordered};
+pub use plane::{Tasks, TasksSettings};

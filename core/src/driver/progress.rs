@@ -22,8 +22,6 @@ use crate::manager::{Blame, EndedBy};
 
 /// The variable that holds the path of the pipe. A program that draws progress itself leaves that to whoever set it.
 pub const VARIABLE: &str = "CONVOKE_PROGRESS";
-/// Without any executor, the reasons are asked for so often.
-const REASONS_INTERVAL: Duration = Duration::from_secs(3);
 /// A write of so many bytes is never torn (`PIPE_BUF`), nor half made.
 const WHOLE_BYTES: usize = 4096;
 
@@ -110,34 +108,8 @@ struct Teller {
 
 impl Teller {
     async fn run(&mut self) {
-        let mut reasons = tokio::time::interval(REASONS_INTERVAL);
-        reasons.tick().await;
-        let mut told = String::new();
-        loop {
-            tokio::select! {
-                event = self.events.next() => match event {
-                    Some(event) => self.tell(&event),
-                    None => return,
-                },
-                _ = reasons.tick() => {
-                    let text = self.why_none().await;
-                    if !text.is_empty() && text != told {
-                        self.say(&Progress::Note { text: format!("no executor yet: {text}") });
-                        told = text;
-                    }
-                }
-            }
-        }
-    }
-
-    async fn why_none(&self) -> String {
-        if !self.control.executors().is_empty() || self.control.wanted() == 0 {
-            return String::new();
-        }
-        let Ok(application) = self.control.registered() else { return String::new() };
-        match application.explain().await {
-            Ok(shortfalls) => handle::reasons(&shortfalls),
-            Err(error) => error.to_string(),
+        while let Some(event) = self.events.next().await {
+            self.tell(&event);
         }
     }
 
@@ -152,6 +124,10 @@ impl Teller {
             DriverEvent::ExecutorLost { executor, exit } => {
                 let asked = exit.blame == Blame::Nobody;
                 self.executors((!asked).then(|| format!("executor {executor} is gone: {exit}")));
+            }
+            DriverEvent::ExecutorsMissing { ready: 0, shortfalls, .. } if !shortfalls.is_empty() => {
+                let text = format!("no executor yet: {}", handle::reasons(shortfalls));
+                self.say(&Progress::Note { text });
             }
             DriverEvent::ExecutorsFailing { recent, next_try, .. } => {
                 let wait = crate::units::format_duration(Duration::from_secs(next_try.as_secs().max(1)));

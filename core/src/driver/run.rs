@@ -15,15 +15,14 @@ use super::control::{Control, WeakControl};
 use super::launcher::ExecutorLauncher;
 use super::service::DriverService;
 use super::settings::DriverSettings;
+use super::shortage;
 use super::task_plane::MakeTaskPlane;
 use super::{endpoint, handle, progress};
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::executor::environment;
 use crate::ids::{ApplicationId, Incarnation};
-use crate::manager::{
-    ApplicationSpec, Bootstrap, ClusterManager, Events, ExecutorPolicy, LogLimits, Outcome,
-};
+use crate::manager::{ApplicationSpec, Bootstrap, ClusterManager, Events, LogLimits, Outcome};
 use crate::rpc::accept::{Hall, Lobby, accept};
 use crate::rpc::authority::Authority;
 use crate::rpc::client::Trust;
@@ -63,7 +62,7 @@ pub(super) struct Up {
     pub(super) addresses: Vec<HostPort>,
 }
 
-/// A connection whose driver is being dropped gets its last order within this.
+/// Connections whose driver is being dropped get their last orders within this, and the runtime ends within the rest of it.
 const FAREWELL: Duration = Duration::from_millis(300);
 /// The timer woke so much later than it was set: this process was held up.
 const HELD_UP: Duration = Duration::from_secs(1);
@@ -81,41 +80,57 @@ pub(super) fn spawn(
     std::thread::Builder::new()
         .name("convoke-driver".to_owned())
         .spawn(move || {
-            runtime.block_on(run(setup, up, asks));
+            let farewell = runtime.block_on(run(setup, up, asks));
             // What a backend left on the blocking pool must not hold up the end.
-            runtime.shutdown_timeout(FAREWELL);
+            runtime.shutdown_timeout(FAREWELL.saturating_sub(farewell));
         })
         .map_err(|error| Error::host("the driver's thread can't start", error))
 }
 
-async fn run(setup: Setup, mut up: oneshot::Sender<Result<Up>>, asks: mpsc::UnboundedReceiver<Ask>) {
+/// Answers how long the farewells took.
+async fn run(
+    setup: Setup,
+    mut up: oneshot::Sender<Result<Up>>,
+    asks: mpsc::UnboundedReceiver<Ask>,
+) -> Duration {
     let started = tokio::select! {
         started = start(setup) => started,
         // Nobody waits any more: what was begun is dropped, and with it abandoned (R4).
-        () = up.closed() => return,
+        () = up.closed() => return Duration::ZERO,
     };
     let (control, addresses, mut background) = match started {
         Ok(started) => started,
         Err(error) => {
             let _ = up.send(Err(error));
-            return;
+            return Duration::ZERO;
         }
     };
     let runtime = tokio::runtime::Handle::current();
     if up.send(Ok(Up { control: control.clone(), runtime, addresses })).is_ok() {
         serve(&control, asks, &mut background).await;
     }
+    let begun = clock::now();
     abandon(&control).await;
+    let farewell = clock::now().since(begun);
     background.shutdown().await;
     // The handle at the manager ends here, on the thread that its backend was started on.
     control.set_application(None);
+    farewell
 }
 
 async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>)> {
     let Setup { settings, manager, make_plane, bootstrap, arguments, options, tags } = setup;
     let descriptor = manager.describe();
-    let listener =
-        endpoint::listen(settings.bind_address(descriptor.capabilities.remote), settings.port).await?;
+    if !settings.required_hosts.is_empty() && !descriptor.capabilities.constraints {
+        return Err(Error::unsupported("this manager can't hold executors to what is required of hosts")
+            .with("setting", "hosts.required"));
+    }
+    if !settings.excluded_hosts.is_empty() && !descriptor.capabilities.exclusion {
+        return Err(Error::unsupported("this manager can't keep executors from hosts")
+            .with("setting", "hosts.excluded"));
+    }
+    let ports = (settings.port, settings.port_tries);
+    let listener = endpoint::listen(settings.bind_address(descriptor.capabilities.remote), ports).await?;
     let bound = listener.local_addr().map_err(|error| Error::host("the driver can't listen", error))?;
     let addresses = endpoint::advertised(bound, &settings.advertise)?;
 
@@ -140,6 +155,7 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
         let place = BootstrapPlace {
             bind: settings.bind_address(descriptor.capabilities.remote),
             port: settings.bootstrap_port,
+            port_tries: settings.port_tries,
             advertise: settings.bootstrap_advertise.clone(),
             driver: addresses.clone(),
         };
@@ -165,12 +181,7 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
         })
         .lease(settings.lease)
         .max_executors(settings.max_executors)
-        .policy(ExecutorPolicy {
-            launch_deadline: settings.launch_deadline,
-            join_deadline: settings.join_deadline,
-            cause_wait: settings.cause_wait,
-            ..ExecutorPolicy::default()
-        })
+        .policy(settings.policy())
         .bootstrap(bootstrap)
         .options(options)
         .build()?;
@@ -214,6 +225,7 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
             .serve_with_incoming(ReceiverStream::new(anonymous_connections)),
     ));
     background.spawn(keep_time(control.clone()));
+    background.spawn(shortage::tell(control.clone()));
 
     let registration = manager.register(spec).await?;
     // Only now: an application that was refused has no progress.

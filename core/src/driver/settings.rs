@@ -1,10 +1,10 @@
-//! The driver's settings as data: one table of name, default, unit and meaning, from which code, environment and
-//! documentation read.
+//! The driver's settings as data.
+
+mod parse;
+mod table;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use super::artifacts::{FileToShip, ProgramSettings};
@@ -12,10 +12,13 @@ use super::program::ExecutorProgram;
 use crate::error::{Error, Result};
 use crate::executor::environment;
 use crate::ids::{Name, ProfileId};
-use crate::manager::Platform;
-use crate::manager::{ManagerSetting, Registry, variable};
+use crate::manager::{Constraint, ExecutorPolicy, ManagerSetting, Pace, Placement, Registry};
 use crate::resource::{ResourceProfile, Resources, TaskResources};
-use crate::units::{Cpus, MiB, parse_duration};
+use crate::rpc::limits::INLINE_BYTES;
+use crate::units::{Cpus, MiB};
+
+pub(super) use parse::pace as parse_pace;
+pub use table::{SETTINGS, Setting};
 
 /// All settings of a driver. Later ones win: defaults, then the environment (`CONVOKE_…`), then code.
 #[derive(Debug, Clone)]
@@ -43,6 +46,16 @@ pub struct DriverSettings {
     pub task_cpus: Cpus,
     /// `task.resources`.
     pub task_resources: BTreeMap<Name, u64>,
+    /// `task.attempts`.
+    pub task_attempts: u32,
+    /// `task.lost-attempts`.
+    pub task_lost_attempts: u32,
+    /// `task.cancel-deadline`.
+    pub task_cancel_deadline: Duration,
+    /// `task.inline-payload`, in bytes.
+    pub inline_payload_bytes: usize,
+    /// `task.largest-payload`, in bytes.
+    pub largest_payload_bytes: usize,
     /// `executor.env`.
     pub executor_env: BTreeMap<String, String>,
     /// The program that executors run instead of tasks; set by code alone.
@@ -61,6 +74,8 @@ pub struct DriverSettings {
     pub files: Vec<FileToShip>,
     /// `executor.binary`, `executor.builds` and `bootstrap.binary`.
     pub(super) program: ProgramSettings,
+    /// `driver.port-tries`.
+    pub port_tries: u16,
     /// `insecure`.
     pub insecure: bool,
     /// `heartbeat.interval`.
@@ -79,6 +94,18 @@ pub struct DriverSettings {
     pub drain_grace: Duration,
     /// `executor.end-grace`.
     pub end_grace: Duration,
+    /// `executor.brake`.
+    pub brake: Pace,
+    /// `executor.pace`.
+    pub pace: Pace,
+    /// `executor.healthy-after`.
+    pub healthy_after: Duration,
+    /// `hosts.preferred`, with weights.
+    pub preferred_hosts: Vec<(Name, u32)>,
+    /// `hosts.excluded`.
+    pub excluded_hosts: Vec<Name>,
+    /// `hosts.required`.
+    pub required_hosts: Vec<Constraint>,
     /// Backends' own settings (`local.directory`), by dotted key; whose value is read by the backend.
     pub manager: BTreeMap<String, String>,
     /// Which backends there are.
@@ -88,6 +115,7 @@ pub struct DriverSettings {
 impl Default for DriverSettings {
     fn default() -> DriverSettings {
         let profile = ResourceProfile::default();
+        let policy = ExecutorPolicy::default();
         DriverSettings {
             name: default_name(),
             user: None,
@@ -100,11 +128,17 @@ impl Default for DriverSettings {
             executor_resources: BTreeMap::new(),
             task_cpus: profile.task.cpus,
             task_resources: BTreeMap::new(),
+            task_attempts: 4,
+            task_lost_attempts: 8,
+            task_cancel_deadline: Duration::from_secs(5),
+            inline_payload_bytes: INLINE_BYTES,
+            largest_payload_bytes: 1 << 30,
             executor_env: BTreeMap::new(),
             executor_program: None,
             bind: None,
             advertise: Vec::new(),
             port: 0,
+            port_tries: 16,
             bootstrap_port: 0,
             bootstrap_advertise: Vec::new(),
             files: Vec::new(),
@@ -113,124 +147,21 @@ impl Default for DriverSettings {
             heartbeat_interval: Duration::from_secs(2),
             lost_after: Duration::from_secs(10),
             lease: Duration::from_secs(30),
-            launch_deadline: Duration::from_secs(60),
-            join_deadline: Duration::from_secs(120),
-            cause_wait: Duration::from_secs(5),
+            launch_deadline: policy.launch_deadline,
+            join_deadline: policy.join_deadline,
+            cause_wait: policy.cause_wait,
             drain_grace: Duration::from_secs(30),
             end_grace: Duration::from_secs(1),
+            brake: policy.brake,
+            pace: policy.pace,
+            healthy_after: policy.healthy_after,
+            preferred_hosts: Vec::new(),
+            excluded_hosts: Vec::new(),
+            required_hosts: Vec::new(),
             manager: BTreeMap::new(),
             backends: Registry::new(),
         }
     }
-}
-
-/// One setting, as people read it.
-pub struct Setting {
-    /// Its dotted key, which is also the `CONVOKE_…` variable: upper case, dots and dashes become underscores.
-    pub key: &'static str,
-    /// What holds where it isn't set, in words.
-    pub default: &'static str,
-    /// How its value is written.
-    pub unit: &'static str,
-    /// What it means.
-    pub meaning: &'static str,
-    apply: fn(&mut DriverSettings, &str) -> Result<()>,
-}
-
-impl std::fmt::Debug for Setting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.key)
-    }
-}
-
-impl Setting {
-    /// The environment variable that sets it.
-    #[must_use]
-    pub fn variable(&self) -> String {
-        variable(self.key)
-    }
-}
-
-macro_rules! table {
-    ($($key:literal, $default:literal, $unit:literal, $meaning:literal, $apply:expr;)*) => {
-        /// Every setting of a driver.
-        pub const SETTINGS: &[Setting] = &[$(Setting {
-            key: $key, default: $default, unit: $unit, meaning: $meaning, apply: $apply,
-        }),*];
-    };
-}
-
-table! {
-    "master", "a local-cluster that holds the executors", "URL",
-        "The cluster manager: local[2], local-cluster[2,2,1GiB], convoke://host:7077, yarn, mesos://host:5050.",
-        |s, v| { s.master = Some(v.trim().to_owned()); Ok(()) };
-    "application.name", "the program's name", "text", "The application's name, as people and managers see it.",
-        |s, v| { s.name = Name::new(v)?; Ok(()) };
-    "application.user", "the user who runs the driver", "name", "Whom executors run as, where the manager lets one choose.",
-        |s, v| { s.user = Some(Name::new(v)?); Ok(()) };
-    "application.queue", "the manager's own default", "name", "The queue that the application waits in.",
-        |s, v| { s.queue = Some(Name::new(v)?); Ok(()) };
-    "executors", "2", "count", "How many executors are wanted.",
-        |s, v| { s.executors = whole(v)?; Ok(()) };
-    "executors.max", "no limit", "count", "The application never has more executors than this, whatever is wished.",
-        |s, v| { s.max_executors = whole(v)?; Ok(()) };
-    "executor.cpus", "1", "cpus", "Processors of each executor; fractions are allowed.",
-        |s, v| { s.executor_cpus = v.parse()?; Ok(()) };
-    "executor.memory", "256MiB", "memory", "Memory of each executor's whole process tree.",
-        |s, v| { s.executor_memory = v.parse()?; Ok(()) };
-    "executor.resources", "none", "NAME=COUNT,…", "Named resources of each executor, such as gpu=1.",
-        |s, v| { s.executor_resources = named(v)?; Ok(()) };
-    "executor.env", "none", "NAME=VALUE lines", "Variables of every executor's environment, one a line; added to those set before.",
-        |s, v| { s.executor_env.extend(variables(v)?); Ok(()) };
-    "executor.files", "none", "PATH[#NAME] lines",
-        "Files and folders that executors find in their working directory, one a line; added to those set before.",
-        |s, v| { s.files.extend(files(v, false)); Ok(()) };
-    "executor.archives", "none", "PATH[#NAME] lines",
-        "Archives (.tar, .tar.gz, .tgz) that are unpacked there to a folder: of their name without its ending, or of this one.",
-        |s, v| { s.files.extend(files(v, true)); Ok(()) };
-    "executor.binary", "the driver's own program", "PATH", "The program that executors run: a build of the application for their platform.",
-        |s, v| { s.program.binary = Some(v.into()); Ok(()) };
-    "executor.builds", "none", "PLATFORM=PATH,…", "Builds of it for several platforms, such as aarch64-linux-gnu or x86_64-linux-static.",
-        |s, v| { s.program.builds.extend(builds(v)?); Ok(()) };
-    "task.cpus", "1", "cpus", "Processors that one task occupies of its executor.",
-        |s, v| { s.task_cpus = v.parse()?; Ok(()) };
-    "task.resources", "none", "NAME=COUNT,…", "Named resources that one task occupies of its executor.",
-        |s, v| { s.task_resources = named(v)?; Ok(()) };
-    "driver.bind", "127.0.0.1 for local masters, else 0.0.0.0", "IP address", "The address that the driver listens on.",
-        |s, v| { s.bind = Some(parsed(v, "an IP address of this machine")?); Ok(()) };
-    "driver.advertise", "the bound address", "HOST[:PORT],…",
-        "What executors dial, in order of preference; need not be an address of this machine.",
-        |s, v| { s.advertise = list(v); Ok(()) };
-    "driver.port", "any free one", "port", "The port that the driver listens on; when it is in use, the next fifteen are tried.",
-        |s, v| { s.port = parsed(v, "a port (0 to 65535)")?; Ok(()) };
-    "bootstrap.binary", "the executors' program", "PATH",
-        "A program that links convoke (such as convoke itself) for nodes to start: it fetches the executors' program from the driver.",
-        |s, v| { s.program.bootstrap = Some(v.into()); Ok(()) };
-    "bootstrap.port", "any free one", "port",
-        "Where nodes that fetch the executor's program from the driver (Mesos, YARN) get it; in use, the next fifteen are tried.",
-        |s, v| { s.bootstrap_port = parsed(v, "a port (0 to 65535)")?; Ok(()) };
-    "bootstrap.advertise", "the hosts of driver.advertise", "HOST[:PORT],…",
-        "What those nodes dial for it, in order of preference; need not be an address of this machine.",
-        |s, v| { s.bootstrap_advertise = list(v); Ok(()) };
-    "insecure", "false", "true or false",
-        "Gives up encryption and authentication: whoever reaches the driver's port, or listens on the way, can read and run all.",
-        |s, v| { s.insecure = parsed(v, "true or false")?; Ok(()) };
-    "heartbeat.interval", "2s", "duration", "How often an executor says that it lives.",
-        |s, v| { s.heartbeat_interval = parse_duration(v)?; Ok(()) };
-    "heartbeat.lost-after", "10s", "duration", "Silent for so long, an executor is lost: its tasks run elsewhere, and it is replaced.",
-        |s, v| { s.lost_after = parse_duration(v)?; Ok(()) };
-    "lease", "30s", "duration", "With no driver for so long, everything of the application ends by itself.",
-        |s, v| { s.lease = parse_duration(v)?; Ok(()) };
-    "executor.launch-deadline", "60s", "duration", "From granted to launched.",
-        |s, v| { s.launch_deadline = parse_duration(v)?; Ok(()) };
-    "executor.join-deadline", "120s", "duration", "From launched to joined.",
-        |s, v| { s.join_deadline = parse_duration(v)?; Ok(()) };
-    "executor.cause-wait", "5s", "duration", "How long the manager's cause of an exit is waited for before blame is laid.",
-        |s, v| { s.cause_wait = parse_duration(v)?; Ok(()) };
-    "executor.drain-grace", "30s", "duration", "How long an executor that is to leave may finish its running tasks.",
-        |s, v| { s.drain_grace = parse_duration(v)?; Ok(()) };
-    "executor.end-grace", "1s", "duration", "From SIGTERM to SIGKILL when a process tree is ended.",
-        |s, v| { s.end_grace = parse_duration(v)?; Ok(()) };
 }
 
 impl DriverSettings {
@@ -292,6 +223,25 @@ impl DriverSettings {
         ResourceProfile { id: ProfileId(0), each, task }
     }
 
+    /// How executors are given up and replaced.
+    #[must_use]
+    pub fn policy(&self) -> ExecutorPolicy {
+        ExecutorPolicy {
+            launch_deadline: self.launch_deadline,
+            join_deadline: self.join_deadline,
+            cause_wait: self.cause_wait,
+            brake: self.brake.clone(),
+            pace: self.pace.clone(),
+            healthy_after: self.healthy_after,
+        }
+    }
+
+    /// Where executors are preferred and required.
+    #[must_use]
+    pub fn placement(&self) -> Placement {
+        Placement { preferred: self.preferred_hosts.clone(), required: self.required_hosts.clone() }
+    }
+
     /// The master: as set, else a local cluster that holds the executors asked for.
     #[must_use]
     pub fn master_or_local(&self) -> String {
@@ -330,6 +280,20 @@ impl DriverSettings {
         }
         if let Some(program) = &self.executor_program {
             program.check()?;
+        }
+        if self.task_attempts == 0 {
+            return Err(Error::invalid("task.attempts", "a task needs at least one"));
+        }
+        if self.task_lost_attempts == 0 {
+            return Err(Error::invalid("task.lost-attempts", "at least one"));
+        }
+        if self.port_tries == 0 {
+            return Err(Error::invalid("driver.port-tries", "at least one"));
+        }
+        // Many of them share a message, whose limit is 8 MiB.
+        if !(1..=1 << 20).contains(&self.inline_payload_bytes) {
+            return Err(Error::invalid("task.inline-payload", "between 1B and 1MiB")
+                .with("bytes", self.inline_payload_bytes));
         }
         for (name, value) in &self.executor_env {
             if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
@@ -381,62 +345,6 @@ fn unknown(key: &str, backends: &Registry) -> Error {
         Some((likeness, nearest)) if likeness > 0.7 => error.help(format!("did you mean {nearest}?")),
         _ => error.help(format!("there are: {}", known().collect::<Vec<_>>().join(", "))),
     }
-}
-
-fn parsed<T: FromStr>(text: &str, what: &'static str) -> Result<T> {
-    text.trim().parse().map_err(|_| {
-        Error::invalid("value", "the value can't be read")
-            .with("text", format!("{text:?}"))
-            .with("wanted", what)
-    })
-}
-
-fn variables(text: &str) -> Result<Vec<(String, String)>> {
-    let lines = text.lines().filter(|line| !line.is_empty());
-    lines
-        .map(|line| {
-            let (name, value) =
-                line.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or_else(|| {
-                    Error::invalid("executor.env", "not a name and value of an environment")
-                        .with("text", format!("{line:?}"))
-                        .help("write NAME=VALUE")
-                })?;
-            Ok((name.to_owned(), value.to_owned()))
-        })
-        .collect()
-}
-
-fn files(text: &str, archive: bool) -> impl Iterator<Item = FileToShip> {
-    text.lines().filter(|line| !line.is_empty()).map(move |line| FileToShip::parse(line, archive))
-}
-
-fn builds(text: &str) -> Result<Vec<(Platform, PathBuf)>> {
-    let all = list(text);
-    let builds = all.iter().map(|build| {
-        let (platform, path) = build.split_once('=').ok_or_else(|| {
-            Error::invalid("executor.builds", "not a platform and its build")
-                .with("text", format!("{build:?}"))
-                .help("write PLATFORM=PATH, such as aarch64-linux-gnu=target/aarch64/app")
-        })?;
-        Ok((Platform(platform.trim().to_owned()), PathBuf::from(path.trim())))
-    });
-    builds.collect()
-}
-
-fn list(text: &str) -> Vec<String> {
-    text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
-}
-
-fn whole(text: &str) -> Result<u32> {
-    parsed(text, "a whole number")
-}
-
-fn named(text: &str) -> Result<BTreeMap<Name, u64>> {
-    let resources: Resources = text.parse()?;
-    if resources.cpus.millis() != 0 || resources.memory.0 != 0 {
-        return Err(Error::invalid("resources", "cpus and memory are settings of their own"));
-    }
-    Ok(resources.named)
 }
 
 fn default_name() -> Name {

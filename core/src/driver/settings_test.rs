@@ -96,3 +96,50 @@ fn settings_of_a_backend_are_taken_where_it_is_there() {
     );
     assert!(DriverSettings::default().set("mine.log-level", "1").is_err());
 }
+
+#[test]
+fn every_default_of_the_contract_is_a_setting() {
+    let mut settings = DriverSettings::default();
+    let policy = settings.policy();
+    assert_eq!(policy, ExecutorPolicy::default());
+    for (key, value) in [
+        ("executor.brake", "5 in 30s: 2s to 1m"),
+        ("executor.pace", "2 in 10s: 500ms to 10s"),
+        ("executor.healthy-after", "2m"),
+        ("task.attempts", "2"),
+        ("task.lost-attempts", "3"),
+        ("task.cancel-deadline", "1s"),
+        ("task.inline-payload", "64KiB"),
+        ("task.largest-payload", "2GiB"),
+        ("driver.port-tries", "4"),
+        ("hosts.preferred", "node-1=3, node-2"),
+        ("hosts.excluded", "node-3,node-4"),
+        ("hosts.required", "rack=r1, host!=node-9"),
+    ] {
+        settings.set(key, value).unwrap();
+    }
+    settings.check().unwrap();
+    let policy = settings.policy();
+    let seconds = Duration::from_secs;
+    assert_eq!(policy.brake, Pace { after: 5, within: seconds(30), first: seconds(2), most: seconds(60) });
+    assert_eq!((policy.pace.after, policy.pace.most, policy.healthy_after), (2, seconds(10), seconds(120)));
+    assert_eq!((settings.task_attempts, settings.task_lost_attempts), (2, 3));
+    assert_eq!(settings.task_cancel_deadline, seconds(1));
+    assert_eq!((settings.inline_payload_bytes, settings.largest_payload_bytes), (64 << 10, 2 << 30));
+    let host = |name: &str| Name::new(name).unwrap();
+    assert_eq!(settings.placement().preferred, [(host("node-1"), 3), (host("node-2"), 1)]);
+    assert_eq!(settings.excluded_hosts, [host("node-3"), host("node-4")]);
+    let required: Vec<_> = settings.placement().required.iter().map(ToString::to_string).collect();
+    assert_eq!(required, ["rack=r1", "host!=node-9"]);
+
+    for (key, value, help) in [
+        ("executor.brake", "often", "3 in 60s: 1s to 5m"),
+        ("executor.brake", "3 in 60s: 5s to 1s", "3 in 60s: 1s to 5m"),
+        ("hosts.required", "rack", "rack=r1"),
+        ("task.inline-payload", "64", "64KiB"),
+    ] {
+        let error = settings.set(key, value).unwrap_err();
+        assert!(error.advice().unwrap_or_default().contains(help), "{key}={value}: {error:#}");
+        assert!(error.to_string().contains(key), "{error}");
+    }
+}

@@ -126,6 +126,8 @@ async fn live(start: &ExecutorStart, joined: Joined, stop: CancellationToken) ->
         heartbeat_interval: assignment::at_least(joined.assignment.heartbeat_interval_ms),
         devices: start.devices.clone(),
         files: fetched.as_ref().map(|fetched| fetched.files.clone()).unwrap_or_default(),
+        inline_bytes: assignment::inline_bytes(&joined.assignment),
+        log_kept: false, // it is this process's own
     };
     let interval = setup.heartbeat_interval;
     let (ended, over) = oneshot::channel();
@@ -184,6 +186,8 @@ impl Supervision {
                         self.report(Report::Ready(v1::ProgramReady { process, ..Default::default() }));
                     }
                     Ok(Some(ToSupervisor::Alive)) => heard = clock::now(),
+                    // Its standard error is this process's own, which nobody keeps; it doesn't ask.
+                    Ok(Some(ToSupervisor::LogTail)) => {}
                     Ok(Some(ToSupervisor::Failed { message })) => self.failure = Some(message),
                     // The link's end comes with the program's, which says more.
                     Ok(None) | Err(_) => {

@@ -19,6 +19,11 @@ pub enum ToProgram {
     Setup(Box<ProgramSetup>),
     /// Take no new task, let running ones end, send what is finished, then exit with code 0.
     Drain,
+    /// What was asked for.
+    LogTail {
+        /// The end of the program's standard error.
+        text: String,
+    },
 }
 
 /// From the program to the supervisor.
@@ -30,6 +35,8 @@ pub enum ToSupervisor {
     /// Its control loop answers. Sent at each heartbeat interval by a thread of its own, as long as the loop has moved
     /// since the last one.
     Alive,
+    /// It asks for the end of its own standard error, which its supervisor keeps.
+    LogTail,
     /// It can't go on, and why: the supervisor takes the message into its account of the end.
     Failed {
         /// In words.
@@ -60,6 +67,10 @@ pub struct ProgramSetup {
     pub devices: BTreeMap<String, Vec<String>>,
     /// The application's files on this node, by name.
     pub files: BTreeMap<String, PathBuf>,
+    /// Values of tasks up to so many bytes ride on the stream.
+    pub inline_bytes: usize,
+    /// Whether its supervisor keeps the end of its standard error.
+    pub log_kept: bool,
 }
 
 /// A certificate with its key, or a session where the driver runs insecure. Travels over the socket pair only.
@@ -159,7 +170,9 @@ pub fn read_setup(link: &std::os::unix::net::UnixStream) -> Result<Option<Progra
     }
     match parse(&line)? {
         ToProgram::Setup(setup) => Ok(Some(*setup)),
-        ToProgram::Drain => Err(Error::new(ErrorKind::Protocol, "the link doesn't begin with the setup")),
+        ToProgram::Drain | ToProgram::LogTail { .. } => {
+            Err(Error::new(ErrorKind::Protocol, "the link doesn't begin with the setup"))
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 mod carrier;
 pub mod engine;
 mod life;
+mod log_tail;
 mod logging;
 pub mod outbox;
 mod panics;

@@ -10,7 +10,7 @@ const RETRY: &str = "convoke-retry";
 const HELP: &str = "convoke-help-bin";
 
 /// Every kind with its code. A code that several kinds share reads back as the first of them where the metadata is missing.
-const KINDS: [(ErrorKind, Code); 15] = [
+const KINDS: [(ErrorKind, Code); 16] = [
     (ErrorKind::InvalidRequest, Code::InvalidArgument),
     (ErrorKind::Rejected, Code::FailedPrecondition),
     (ErrorKind::Unsupported, Code::Unimplemented),
@@ -24,6 +24,7 @@ const KINDS: [(ErrorKind, Code); 15] = [
     (ErrorKind::Unavailable, Code::Unavailable),
     (ErrorKind::Protocol, Code::FailedPrecondition),
     (ErrorKind::Stale, Code::Aborted),
+    (ErrorKind::TaskFailed, Code::Aborted),
     (ErrorKind::Host, Code::Internal),
     (ErrorKind::Internal, Code::Internal),
 ];

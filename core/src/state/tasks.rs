@@ -10,8 +10,10 @@
 //! [`Command::Wake`] when asking again is worth it. All work is O(1) per task; the exceptions walk the executors of one
 //! profile and say so.
 
+mod attachment;
 mod dispatch;
 mod executor;
+mod jobs;
 mod outcome;
 mod pool;
 mod recall;
@@ -148,6 +150,11 @@ pub enum Command<J> {
         /// Its argument's blob, which nobody needs any more.
         blob: Option<u64>,
     },
+    /// An attempt of this job was lost with its executor; its task is tried again.
+    Retried {
+        /// The job's own data.
+        job: J,
+    },
     /// End this executor: its code ignores that it was cancelled (D6).
     Condemn(ExecutorId),
 }
@@ -158,7 +165,12 @@ pub enum Verdict<J> {
     /// Late or doubled: it changes nothing (D3).
     Ignored,
     /// The task is tried again.
-    Again,
+    Again {
+        /// The job's own data.
+        job: J,
+        /// The task's position in its job.
+        position: u64,
+    },
     /// The task is over.
     Over {
         /// The job's own data.

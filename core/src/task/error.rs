@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Retry};
 use crate::ids::{ExecutorId, TaskId};
 use crate::manager::Exit;
 
@@ -167,6 +167,31 @@ impl<E: fmt::Display + fmt::Debug> std::error::Error for TaskError<E> {
     }
 }
 
+/// What `?` makes of it where convoke's own error is wanted: the kind says in which way it failed, the message is the task's
+/// error in words, and the end of its executor's log is among the advice. What the function itself returned is in words only;
+/// match on [`FailedTask::kind`] where it is needed.
+impl<E: fmt::Display> From<TaskError<E>> for Error {
+    fn from(failed: TaskError<E>) -> Error {
+        let kind = match &failed.kind {
+            TaskErrorKind::TimedOut(_) => ErrorKind::DeadlineExceeded,
+            TaskErrorKind::Cancelled | TaskErrorKind::DriverClosed => ErrorKind::Cancelled,
+            TaskErrorKind::Lost(_) => ErrorKind::Unavailable,
+            TaskErrorKind::Undeliverable(error) => error.kind(),
+            TaskErrorKind::Failed(_)
+            | TaskErrorKind::Panicked { .. }
+            | TaskErrorKind::ExecutorDied(_)
+            | TaskErrorKind::SourcePanicked(_) => ErrorKind::TaskFailed,
+        };
+        let error = Error::new(kind, failed.to_string()).retry(Retry::Never);
+        let log = String::from_utf8_lossy(&failed.log_tail);
+        if log.trim().is_empty() {
+            return error;
+        }
+        let lines: Vec<_> = log.lines().map(|line| format!("    {line}")).collect();
+        error.help(format!("its executor's log ends:\n{}", lines.join("\n")))
+    }
+}
+
 /// What an executor reports of an attempt that failed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[doc(hidden)]
@@ -206,4 +231,34 @@ pub mod probe {
         }
     }
     impl<E> DoesNotKnow for &Probe<'_, E> {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_error_becomes_an_error_that_says_it_all() {
+        fn of(kind: TaskErrorKind<String>) -> Error {
+            let log_tail = Bytes::from_static(b"first\nlast");
+            let executor = Some(ExecutorId(2));
+            FailedTask { kind, task: TaskId(7), position: 3, attempts: 4, executor, log_tail }.into_error()
+        }
+        let error = of(TaskErrorKind::Failed("division by zero".to_owned()));
+        assert_eq!((error.kind(), error.retry_advice()), (ErrorKind::TaskFailed, Retry::Never));
+        assert_eq!(
+            error.to_string(),
+            "task failed: task 3 failed: division by zero (4 attempts, the last on executor-2)"
+        );
+        assert!(format!("{error:#}").ends_with("log ends:\n    first\n    last"), "{error:#}");
+        assert_eq!(of(TaskErrorKind::Cancelled).kind(), ErrorKind::Cancelled);
+        let unreadable = Error::new(ErrorKind::Protocol, "not a value");
+        assert_eq!(of(TaskErrorKind::Undeliverable(unreadable)).kind(), ErrorKind::Protocol);
+    }
+
+    impl FailedTask<String> {
+        fn into_error(self) -> Error {
+            TaskError::from(self).into()
+        }
+    }
 }

@@ -18,6 +18,8 @@ use crate::units::HostPort;
 pub(crate) struct BootstrapPlace {
     pub(crate) bind: IpAddr,
     pub(crate) port: u16,
+    /// How many ports are tried from there on.
+    pub(crate) port_tries: u16,
     /// `HOST` or `HOST:PORT`; none: the driver's hosts.
     pub(crate) advertise: Vec<String>,
     /// What executors dial: their hosts serve here too.
@@ -45,7 +47,7 @@ pub(crate) async fn prepare(
         return Ok((bootstrap, None));
     }
     let setting = |error: Error| error.with("setting", "bootstrap.port");
-    let listener = endpoint::listen(place.bind, place.port).await.map_err(setting)?;
+    let listener = endpoint::listen(place.bind, (place.port, place.port_tries)).await.map_err(setting)?;
     let bound =
         listener.local_addr().map_err(|error| Error::host("the bootstrap's listener can't listen", error))?;
     let addresses = if place.advertise.is_empty() {

@@ -93,6 +93,7 @@ impl Control {
             program_sha256: String::new(),
             program_missing: String::new(),
             files: Vec::new(),
+            inline_bytes: u32::try_from(settings.inline_payload_bytes).unwrap_or(0),
         }
     }
 

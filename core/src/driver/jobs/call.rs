@@ -1,5 +1,6 @@
 //! The calls that submit tasks, and what can be set for them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::feeder::{Feeder, Putter};
 use super::job::{Job, Task};
-use super::plane::Tasks;
+use super::plane::{Tasks, TasksSettings};
 use super::results::Results;
 use crate::error::Result;
 use crate::ids::ProfileId;
@@ -16,19 +17,27 @@ use crate::state::tasks::JobLimits;
 use crate::task::command::run_command;
 use crate::task::{Broadcast, Command, TaskErrorKind, TaskFunction, codec};
 
-/// What holds for the tasks of one call. The defaults are the contract's.
+/// What holds for the tasks of one call.
 #[derive(Debug, Clone)]
 pub struct TaskOptions {
     profile: ProfileId,
-    attempts: u32,
-    lost: u32,
+    attempts: Option<u32>,
+    lost: Option<u32>,
     time_limit: Option<Duration>,
     window: u64,
+    name: Option<Cow<'static, str>>,
 }
 
 impl Default for TaskOptions {
     fn default() -> TaskOptions {
-        TaskOptions { profile: ProfileId(0), attempts: 4, lost: 8, time_limit: None, window: 16_384 }
+        TaskOptions {
+            profile: ProfileId(0),
+            attempts: None,
+            lost: None,
+            time_limit: None,
+            window: 16_384,
+            name: None,
+        }
     }
 }
 
@@ -46,17 +55,18 @@ impl TaskOptions {
         self
     }
 
-    /// Attempts that may fail, 4 by default; 1: no task is tried again (D4).
+    /// Attempts that may fail, by default as the driver's settings say (`task.attempts`, 4); 1: no task is tried again (D4).
     #[must_use]
     pub fn attempts(mut self, attempts: u32) -> TaskOptions {
-        self.attempts = attempts.max(1);
+        self.attempts = Some(attempts.max(1));
         self
     }
 
-    /// Attempts that may be lost through no fault of the application, 8 by default (D4).
+    /// Attempts that may be lost through no fault of the application, by default as the driver's settings say
+    /// (`task.lost-attempts`, 8) (D4).
     #[must_use]
     pub fn lost_attempts(mut self, lost: u32) -> TaskOptions {
-        self.lost = lost.max(1);
+        self.lost = Some(lost.max(1));
         self
     }
 
@@ -76,11 +86,18 @@ impl TaskOptions {
         self
     }
 
-    fn limits(&self) -> JobLimits {
+    /// The job's name in the driver's events, by default its function's.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> TaskOptions {
+        self.name = Some(name.into());
+        self
+    }
+
+    fn limits(&self, settings: &TasksSettings) -> JobLimits {
         JobLimits {
             profile: self.profile,
-            attempts: self.attempts,
-            lost: self.lost,
+            attempts: self.attempts.unwrap_or(settings.attempts),
+            lost: self.lost.unwrap_or(settings.lost_attempts),
             time_limit: self.time_limit,
         }
     }
@@ -106,7 +123,7 @@ impl Calls {
     /// # Errors
     /// An argument that can't be encoded, and a driver that is closed, show as the task's outcome.
     pub fn submit<F: TaskFunction>(&self, _function: F, argument: F::Input) -> Task<F> {
-        let (mut putter, results) = self.open::<F>(1);
+        let (mut putter, results) = self.open::<F>(1, true);
         putter.add::<F>(&argument);
         let bytes = putter.bytes();
         putter.sink.hold(self.tasks.flood.enter(bytes));
@@ -127,7 +144,7 @@ impl Calls {
         I: IntoIterator<Item = F::Input>,
         I::IntoIter: Send + 'static,
     {
-        let (putter, results) = self.open::<F>(self.options.window);
+        let (putter, results) = self.open::<F>(self.options.window, false);
         let (tasks, sink, job) = (Arc::clone(&putter.tasks), Arc::clone(&putter.sink), putter.job);
         if let Err(error) = Feeder::<F, _>::new(putter, arguments.into_iter()).start() {
             let mut putter = Putter::new(tasks, sink, job, 0);
@@ -143,7 +160,7 @@ impl Calls {
         F: TaskFunction,
         S: futures_core::Stream<Item = F::Input> + Send + 'static,
     {
-        let (putter, results) = self.open::<F>(self.options.window);
+        let (putter, results) = self.open::<F>(self.options.window, false);
         Job::new(results.with_source(Box::pin(arguments), putter))
     }
 
@@ -161,9 +178,10 @@ impl Calls {
         self.map(run_command, commands)
     }
 
-    fn open<F: TaskFunction>(&self, window: u64) -> (Putter, Results<F>) {
+    fn open<F: TaskFunction>(&self, window: u64, single: bool) -> (Putter, Results<F>) {
         let function = self.tasks.registry.index_of::<F>();
-        let opened = self.tasks.open(self.options.limits(), window);
+        let name = self.options.name.clone().unwrap_or(Cow::Borrowed(F::NAME));
+        let opened = self.tasks.open(self.options.limits(&self.tasks.settings), window, name, single);
         let (job, sink) = opened.unwrap_or_else(|_| self.tasks.closed_job());
         let results = Results::new(Arc::clone(&self.tasks), Arc::clone(&sink), job);
         let mut putter = Putter::new(Arc::clone(&self.tasks), sink, job, 0);

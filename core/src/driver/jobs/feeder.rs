@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::plane::Tasks;
+use super::serving::too_large;
 use super::sink::{Batch, RawFailure, RawKind, Sink};
 use crate::error::{Error, Result};
 use crate::ids::{JobId, TaskId};
-use crate::rpc::limits::INLINE_BYTES;
 use crate::state::tasks::Arguments;
 use crate::task::codec;
 use crate::task::{TaskErrorKind, TaskFunction};
@@ -77,7 +77,16 @@ impl Putter {
         }
         let start = self.encoded.len();
         match codec::encode_into(argument, &mut self.encoded) {
-            Ok(()) if self.encoded.len() - start > INLINE_BYTES => {
+            Ok(()) if self.encoded.len() - start > self.tasks.settings.largest_bytes => {
+                let bytes = (self.encoded.len() - start) as u64;
+                self.encoded.truncate(start);
+                let error =
+                    too_large("the task's argument is too large", bytes, self.tasks.settings.largest_bytes);
+                self.put();
+                self.fail(TaskErrorKind::Undeliverable(error));
+                false
+            }
+            Ok(()) if self.encoded.len() - start > self.tasks.settings.inline_bytes => {
                 // The first of a chunk, as nearly all large ones are, isn't copied.
                 let value = match start {
                     0 => Bytes::from(std::mem::take(&mut self.encoded)),
@@ -134,12 +143,14 @@ impl Putter {
         };
         self.position += 1;
         self.sink.deliver(Batch { failures: vec![failure], ..Batch::default() });
+        self.tasks.went_on(&self.sink);
     }
 
     /// No more tasks come.
     pub(super) fn finish(&mut self) {
         self.put();
         self.sink.end_of_source();
+        self.tasks.went_on(&self.sink);
         self.tasks.close_job(self.job);
     }
 }

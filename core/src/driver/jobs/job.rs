@@ -7,9 +7,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::plane::Tasks;
 use super::results::{Item, Outcome, Results};
 use super::sink::Sink;
 use crate::block_on;
+use crate::driver::JobProgress;
 use crate::ids::JobId;
 use crate::task::{TaskError, TaskFunction};
 
@@ -32,6 +34,12 @@ impl<F: TaskFunction> Task<F> {
     /// Why the task gave no value.
     pub fn wait(self) -> Result<F::Output, TaskError<F::Error>> {
         block_on(self)
+    }
+
+    /// The id of the job that it is, as the driver's events name it.
+    #[must_use]
+    pub fn job(&self) -> JobId {
+        self.results.job
     }
 
     /// Cancels it. Its outcome is then `Cancelled`, unless it was over before.
@@ -129,13 +137,13 @@ impl<F: TaskFunction> Job<F> {
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> JobProgress {
-        JobProgress::of(&self.results.sink)
+        self.results.tasks.progress_of(&self.results.sink)
     }
 
     /// A handle that tells how far it is while the job itself is being awaited.
     #[must_use]
     pub fn watch(&self) -> JobWatch {
-        JobWatch(Arc::clone(&self.results.sink))
+        JobWatch(Arc::clone(&self.results.tasks), Arc::clone(&self.results.sink))
     }
 
     fn poll_in_order(&mut self, context: &mut Context<'_>) -> Poll<Option<Outcome<F>>> {
@@ -212,13 +220,13 @@ impl<F: TaskFunction> Unordered<F> {
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> JobProgress {
-        JobProgress::of(&self.results.sink)
+        self.results.tasks.progress_of(&self.results.sink)
     }
 
     /// A handle that tells how far it is.
     #[must_use]
     pub fn watch(&self) -> JobWatch {
-        JobWatch(Arc::clone(&self.results.sink))
+        JobWatch(Arc::clone(&self.results.tasks), Arc::clone(&self.results.sink))
     }
 
     fn poll_one(&mut self, context: &mut Context<'_>) -> Poll<Option<(u64, Outcome<F>)>> {
@@ -258,44 +266,15 @@ impl<F: TaskFunction> futures_core::Stream for Unordered<F> {
     }
 }
 
-/// How far a job is.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct JobProgress {
-    /// Tasks that were taken from its source so far.
-    pub submitted: u64,
-    /// Tasks that are over, however.
-    pub over: u64,
-    /// Of these, tasks that gave no value.
-    pub failed: u64,
-    /// All its tasks, once its source has ended.
-    pub total: Option<u64>,
-    /// What running tasks reported last: position, fraction done, a word.
-    pub reports: Vec<(u64, f64, String)>,
-}
-
-impl JobProgress {
-    fn of(sink: &Sink) -> JobProgress {
-        let numbers = sink.numbers();
-        JobProgress {
-            submitted: numbers.submitted,
-            over: numbers.over,
-            failed: numbers.failed,
-            total: numbers.total,
-            reports: sink.progress(),
-        }
-    }
-}
-
 /// Tells how far a job is, beside the job.
 #[derive(Clone)]
-pub struct JobWatch(Arc<Sink>);
+pub struct JobWatch(Arc<Tasks>, Arc<Sink>);
 
 impl JobWatch {
     /// How far it is.
     #[must_use]
     pub fn progress(&self) -> JobProgress {
-        JobProgress::of(&self.0)
+        self.0.progress_of(&self.1)
     }
 }
 

@@ -1,30 +1,63 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
-use tonic::{Status, Streaming, async_trait};
+use bytes::Bytes;
 
 use super::blobs::Blobs;
 use super::deadlines::Deadlines;
 use super::flood::Flood;
 use super::sink::{Batch, Flow, RawFailure, RawKind, Sink};
-use super::stream::ExecutorStream;
-use crate::clock;
-use crate::driver::task_plane::{ExecutorControl, JoinedExecutor, TaskPlane};
+use super::telling::Teller;
+use crate::clock::{self, Moment};
+use crate::driver::DriverEvent;
+use crate::driver::settings::DriverSettings;
+use crate::driver::task_plane::ExecutorControl;
 use crate::error::{Error, Result};
 use crate::ids::{ExecutorId, JobId, TaskId};
-use crate::manager::{Exit, Stream};
-use crate::rpc::limits::CHUNK_BYTES;
-use crate::rpc::status::to_status;
-use crate::rpc::v1;
 use crate::state::tasks::{Arguments, Command, JobLimits, Loss, Scheduler, Settings};
 use crate::task::TaskErrorKind;
 use crate::task::registry::Registry;
 
 pub(super) type JobData = Arc<Sink>;
+
+/// What holds for all tasks of a driver.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TasksSettings {
+    /// The scheduler's.
+    pub scheduler: Settings,
+    /// Attempts that may fail, where a call says nothing else (D4).
+    pub attempts: u32,
+    /// Attempts that may be lost without blame, where a call says nothing else (D4).
+    pub lost_attempts: u32,
+    /// Arguments up to so many bytes ride on the stream.
+    pub inline_bytes: usize,
+    /// A task with an argument or a value of more bytes fails.
+    pub largest_bytes: usize,
+}
+
+impl TasksSettings {
+    /// What the driver's settings say.
+    #[must_use]
+    pub fn of(settings: &DriverSettings) -> TasksSettings {
+        TasksSettings {
+            scheduler: Settings { cancel_deadline: settings.task_cancel_deadline, ..Settings::default() },
+            attempts: settings.task_attempts,
+            lost_attempts: settings.task_lost_attempts,
+            inline_bytes: settings.inline_payload_bytes,
+            largest_bytes: settings.largest_payload_bytes,
+        }
+    }
+}
+
+impl Default for TasksSettings {
+    fn default() -> TasksSettings {
+        TasksSettings::of(&DriverSettings::default())
+    }
+}
 
 /// The tasks of one driver. [`Driver`](crate::driver)'s own methods lead here.
 pub struct Tasks {
@@ -32,10 +65,12 @@ pub struct Tasks {
     pub(super) blobs: Blobs,
     pub(super) registry: &'static Registry,
     control: Arc<dyn ExecutorControl>,
-    deadlines: Deadlines,
+    pub(super) deadlines: Deadlines,
     pub(super) flood: Arc<Flood>,
     /// What every task is refused with.
     pub(super) refuses: Option<Error>,
+    pub(super) teller: Teller,
+    pub(super) settings: TasksSettings,
 }
 
 pub(super) struct Core {
@@ -57,10 +92,12 @@ pub(super) struct Attached {
 /// What one turn of the core asks for, done without its lock.
 #[derive(Default)]
 pub(super) struct Afterwards {
-    wakers: Vec<Waker>,
+    pub(super) wakers: Vec<Waker>,
     condemned: Vec<ExecutorId>,
     deliveries: Vec<(JobData, Batch)>,
     spent_blobs: Vec<u64>,
+    changed: Vec<JobData>,
+    events: Vec<DriverEvent>,
 }
 
 impl Afterwards {
@@ -78,6 +115,17 @@ impl Afterwards {
     pub(super) fn spent(&mut self, blob: Option<u64>) {
         self.spent_blobs.extend(blob);
     }
+
+    /// Something of this job is to be told that no delivery tells.
+    pub(super) fn changed(&mut self, job: JobData) {
+        if self.changed.last().is_none_or(|last| !Arc::ptr_eq(last, &job)) {
+            self.changed.push(job);
+        }
+    }
+
+    pub(super) fn event(&mut self, event: DriverEvent) {
+        self.events.push(event);
+    }
 }
 
 impl Tasks {
@@ -86,14 +134,14 @@ impl Tasks {
     /// # Errors
     /// `AlreadyExists` where two registered functions have the same name; `Host` where no thread can be started.
     pub fn new(control: Arc<dyn ExecutorControl>) -> Result<Arc<Tasks>> {
-        Tasks::with_settings(control, Settings::default())
+        Tasks::with_settings(control, TasksSettings::default())
     }
 
-    /// The same, with the scheduler's settings.
+    /// The same, with these settings.
     ///
     /// # Errors
     /// As [`Tasks::new`].
-    pub fn with_settings(control: Arc<dyn ExecutorControl>, settings: Settings) -> Result<Arc<Tasks>> {
+    pub fn with_settings(control: Arc<dyn ExecutorControl>, settings: TasksSettings) -> Result<Arc<Tasks>> {
         let tasks = Arc::new(Tasks::unstarted(control, settings, Registry::of_this_program()?));
         tasks.deadlines.start(&tasks)?;
         Ok(tasks)
@@ -114,9 +162,9 @@ impl Tasks {
         struct Nobody;
         impl ExecutorControl for Nobody {
             fn condemn(&self, _: ExecutorId, _: &str) {}
-            fn tell(&self, _: crate::driver::DriverEvent) {}
+            fn tell(&self, _: DriverEvent) {}
         }
-        let mut tasks = Tasks::unstarted(Arc::new(Nobody), Settings::default(), Registry::empty());
+        let mut tasks = Tasks::unstarted(Arc::new(Nobody), TasksSettings::default(), Registry::empty());
         tasks.refuses = refuses;
         tasks.core().closed = true;
         Arc::new(tasks)
@@ -124,11 +172,11 @@ impl Tasks {
 
     fn unstarted(
         control: Arc<dyn ExecutorControl>,
-        settings: Settings,
+        settings: TasksSettings,
         registry: &'static Registry,
     ) -> Tasks {
         let core = Core {
-            scheduler: Scheduler::new(settings),
+            scheduler: Scheduler::new(settings.scheduler.clone()),
             streams: HashMap::default(),
             last_stream: 0,
             closed: false,
@@ -142,6 +190,8 @@ impl Tasks {
             deadlines: Deadlines::default(),
             flood: Arc::default(),
             refuses: None,
+            teller: Teller::default(),
+            settings,
         }
     }
 
@@ -180,6 +230,13 @@ impl Tasks {
             if sink.deliver(batch) == Flow::Pause {
                 self.pause(&sink, true);
             }
+            self.went_on(&sink);
+        }
+        for sink in afterwards.changed {
+            self.went_on(&sink);
+        }
+        for event in afterwards.events {
+            self.tell(event);
         }
         for executor in afterwards.condemned {
             self.control.condemn(executor, "a task goes on although it was cancelled or its time is up");
@@ -193,25 +250,44 @@ impl Tasks {
     }
 
     pub(super) fn tick(&self) {
-        self.turn(|core, out, _| core.scheduler.tick(clock::now(), out));
+        let now = clock::now();
+        self.turn(|core, out, _| core.scheduler.tick(now, out));
+        self.tell_changes(now);
     }
 
-    /// Opens a job.
-    pub(super) fn open(&self, limits: JobLimits, window: u64) -> Result<(JobId, JobData)> {
-        let sink = Arc::new(Sink::new(window));
-        self.turn(|core, _, _| {
+    pub(super) fn tell(&self, event: DriverEvent) {
+        self.control.tell(event);
+    }
+
+    /// Has the clock look at this moment at the latest.
+    pub(super) fn at_latest(&self, moment: Moment) {
+        self.deadlines.at_latest(Some(moment));
+    }
+
+    /// Opens a job; `single`: it is one task.
+    pub(super) fn open(
+        &self,
+        limits: JobLimits,
+        window: u64,
+        name: Cow<'static, str>,
+        single: bool,
+    ) -> Result<(JobId, JobData)> {
+        let sink = Arc::new(Sink::new(window, name));
+        let job = self.turn(|core, _, _| {
             if core.closed {
                 return Err(Error::new(crate::ErrorKind::Cancelled, "the driver is closed"));
             }
             let job = core.scheduler.open_job(limits, Arc::clone(&sink));
             sink.set_job(job);
-            Ok((job, sink))
-        })
+            Ok(job)
+        })?;
+        self.began(&sink, single);
+        Ok((job, sink))
     }
 
     /// A job of a closed driver: its tasks never run.
     pub(super) fn closed_job(&self) -> (JobId, JobData) {
-        (JobId(0), Arc::new(Sink::new(1)))
+        (JobId(0), Arc::new(Sink::new(1, Cow::Borrowed(""))))
     }
 
     /// Gives tasks of consecutive positions to the scheduler.
@@ -291,6 +367,10 @@ impl Core {
                 let attached = self.streams.get_mut(&executor);
                 afterwards.wakers.extend(attached.and_then(|attached| attached.waker.take()));
             }
+            Command::Retried { job } => {
+                job.retried(1);
+                afterwards.changed(job);
+            }
             Command::Condemn(executor) => afterwards.condemned.push(executor),
             Command::Over { job, task, position, attempts, loss, blob } => {
                 let closed = self.closed;
@@ -316,101 +396,6 @@ fn lost(task: TaskId, position: u64, attempts: u32, loss: Loss, closed: bool) ->
         }
     };
     RawFailure { task, position, attempts, executor, log_tail, kind: RawKind::Other(kind) }
-}
-
-#[async_trait]
-impl TaskPlane for Tasks {
-    fn tasks(self: Arc<Self>) -> Option<Arc<Tasks>> {
-        Some(self)
-    }
-
-    fn shutdown(&self) {
-        self.close();
-    }
-
-    fn executor_joined(&self, joined: JoinedExecutor) {
-        self.turn(|core, _, _| {
-            core.scheduler.executor_joined(clock::now(), joined.executor, joined.profile, joined.slots);
-        });
-    }
-
-    fn attach(
-        &self,
-        executor: ExecutorId,
-        hello: v1::ExecutorHello,
-        inbound: Streaming<v1::ExecutorMessage>,
-    ) -> Result<Stream<Result<v1::DriverMessage, Status>>, Status> {
-        let me = self.deadlines.tasks().ok_or_else(|| Status::unavailable("the driver is closed"))?;
-        ExecutorStream::attach(&me, executor, &hello, inbound.boxed())
-            .map(|stream| Box::pin(stream) as Stream<_>)
-            .map_err(|error| to_status(&error))
-    }
-
-    fn executor_draining(&self, executor: ExecutorId) {
-        self.turn(|core, out, _| core.scheduler.executor_draining(executor, out));
-    }
-
-    fn executor_gone(&self, executor: ExecutorId) {
-        self.turn(|core, out, afterwards| {
-            core.scheduler.executor_gone(executor, out);
-            let attached = core.streams.remove(&executor);
-            afterwards.wakers.extend(attached.and_then(|attached| attached.waker));
-        });
-    }
-
-    fn executor_lost(&self, executor: ExecutorId, exit: &Exit) {
-        self.executor_gone(executor);
-        self.turn(|core, out, _| core.scheduler.executor_lost(clock::now(), executor, exit, out));
-    }
-
-    fn fetch(
-        &self,
-        _executor: ExecutorId,
-        blob: u64,
-        offset: u64,
-    ) -> Result<Stream<Result<v1::Chunk, Status>>, Status> {
-        let bytes =
-            self.blobs.find(blob).ok_or_else(|| Status::not_found(format!("there is no blob {blob}")))?;
-        let total = bytes.len() as u64;
-        if offset > total {
-            return Err(Status::out_of_range(format!("blob {blob} has {total} bytes")));
-        }
-        let mut rest = bytes.slice(offset as usize..);
-        let mut first = true;
-        let chunks = std::iter::from_fn(move || {
-            (std::mem::take(&mut first) || !rest.is_empty()).then(|| {
-                let bytes = rest.split_to(rest.len().min(CHUNK_BYTES));
-                Ok(v1::Chunk { total, bytes })
-            })
-        });
-        Ok(Box::pin(tokio_stream::iter(chunks)))
-    }
-
-    async fn upload(
-        &self,
-        _executor: ExecutorId,
-        mut inbound: Streaming<v1::UploadChunk>,
-    ) -> Result<v1::UploadResponse, Status> {
-        let Some(first) = inbound.message().await? else {
-            return Err(Status::invalid_argument("an upload without a chunk"));
-        };
-        if self.core().closed {
-            return Err(Status::not_found("the driver is closed"));
-        }
-        let total = first.total;
-        let mut bytes = BytesMut::with_capacity(usize::try_from(total).unwrap_or(0).min(64 << 20));
-        bytes.extend_from_slice(&first.bytes);
-        while let Some(chunk) = inbound.message().await? {
-            bytes.extend_from_slice(&chunk.bytes);
-            if bytes.len() as u64 > total {
-                return Err(Status::invalid_argument("an upload longer than it said"));
-            }
-        }
-        if bytes.len() as u64 != total {
-            return Err(Status::data_loss("an upload shorter than it said"));
-        }
-        Ok(v1::UploadResponse { blob: self.blobs.keep(bytes.freeze()) })
-    }
 }
 
 impl fmt::Debug for Tasks {

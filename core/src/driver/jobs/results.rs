@@ -168,8 +168,8 @@ impl<F: TaskFunction> Results<F> {
             self.ready.push_back(Item { position: *position, outcome, bytes: value.len() as u64 });
         }
         for failure in batch.failures {
-            let position = failure.position;
-            self.ready.push_back(Item { position, outcome: Err(error::<F>(failure)), bytes: 0 });
+            let (position, bytes) = (failure.position, failure.bytes());
+            self.ready.push_back(Item { position, outcome: Err(error::<F>(failure)), bytes });
         }
     }
 

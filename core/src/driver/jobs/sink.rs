@@ -1,5 +1,6 @@
 //! Where the results of one job wait for their caller, and what tells its source to go on or to pause.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,6 +9,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 
 use super::flood::Permit;
+use super::telling::Telling;
+use crate::driver::{JobState, TaskCounts, TaskReport};
 use crate::ids::{ExecutorId, JobId, TaskId};
 use crate::task::{Never, TaskErrorKind};
 
@@ -17,6 +20,8 @@ const COPY_BELOW_BYTES: usize = 4096;
 const MOST_HELD_BYTES: u64 = 32 << 20;
 /// Bytes of arguments that a job has in the scheduler before its source waits.
 const MOST_ARGUMENT_BYTES: u64 = 16 << 20;
+/// Reports of running tasks that are kept.
+const MOST_REPORTS: usize = 64;
 
 /// A failure before its error is decoded.
 #[derive(Debug, Clone)]
@@ -27,6 +32,14 @@ pub(super) struct RawFailure {
     pub(super) executor: Option<ExecutorId>,
     pub(super) log_tail: Bytes,
     pub(super) kind: RawKind,
+}
+
+impl RawFailure {
+    /// What it holds for its caller.
+    pub(super) fn bytes(&self) -> u64 {
+        let error = if let RawKind::Error(error) = &self.kind { error.len() } else { 0 };
+        (error + self.log_tail.len()) as u64
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +78,16 @@ impl Batch {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        (self.values.len() + self.large.iter().map(|(_, value)| value.len()).sum::<usize>()) as u64
+        let large: usize = self.large.iter().map(|(_, value)| value.len()).sum();
+        (self.values.len() + large) as u64 + self.failures.iter().map(RawFailure::bytes).sum::<u64>()
+    }
+
+    /// Tasks that were cancelled, or ended by the end of their driver.
+    fn cancelled(&self) -> u64 {
+        let cancelled = |failure: &&RawFailure| {
+            matches!(failure.kind, RawKind::Other(TaskErrorKind::Cancelled | TaskErrorKind::DriverClosed))
+        };
+        self.failures.iter().filter(cancelled).count() as u64
     }
 }
 
@@ -79,6 +101,10 @@ pub(super) enum Flow {
 
 #[derive(Debug)]
 pub(super) struct Sink {
+    /// Its job's name, for people.
+    pub(super) name: Cow<'static, str>,
+    /// What the event stream is told of it.
+    pub(super) telling: Telling,
     job: OnceLock<JobId>,
     /// Of a single submit: given back when its task is over.
     permit: Mutex<Option<Permit>>,
@@ -96,26 +122,23 @@ struct Inside {
     submitted_bytes: u64,
     over: u64,
     failed: u64,
+    tasks_cancelled: u64,
+    retried: u64,
     consumed: u64,
     held_bytes: u64,
     total: Option<u64>,
     paused: bool,
     cancelled: bool,
-    progress: Vec<(u64, f64, String)>,
-}
-
-/// Numbers of one job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Numbers {
-    pub(super) submitted: u64,
-    pub(super) over: u64,
-    pub(super) failed: u64,
-    pub(super) total: Option<u64>,
+    /// How it ended.
+    ended: Option<JobState>,
+    reports: Vec<TaskReport>,
 }
 
 impl Sink {
-    pub(super) fn new(window: u64) -> Sink {
+    pub(super) fn new(window: u64, name: Cow<'static, str>) -> Sink {
         Sink {
+            name,
+            telling: Telling::default(),
             job: OnceLock::new(),
             permit: Mutex::new(None),
             inside: Mutex::new(Inside {
@@ -127,12 +150,15 @@ impl Sink {
                 submitted_bytes: 0,
                 over: 0,
                 failed: 0,
+                tasks_cancelled: 0,
+                retried: 0,
                 consumed: 0,
                 held_bytes: 0,
                 total: None,
                 paused: false,
                 cancelled: false,
-                progress: Vec::new(),
+                ended: None,
+                reports: Vec::new(),
             }),
             changed: Condvar::new(),
         }
@@ -145,6 +171,11 @@ impl Sink {
 
     pub(super) fn job(&self) -> Option<JobId> {
         self.job.get().copied()
+    }
+
+    /// The job as people are told of it: 0 where the driver was closed before.
+    pub(super) fn id(&self) -> JobId {
+        self.job().unwrap_or(JobId(0))
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -165,11 +196,14 @@ impl Sink {
     /// Takes results; tells whether the job's tasks shall pause.
     pub(super) fn deliver(&self, batch: Batch) -> Flow {
         let mut inside = self.inside();
+        let cancelled = batch.cancelled();
         inside.over += batch.count();
-        inside.failed += batch.failures.len() as u64;
+        inside.failed += batch.failures.len() as u64 - cancelled;
+        inside.tasks_cancelled += cancelled;
+        inside.forget_reports(&batch);
         inside.held_bytes += batch.bytes();
         inside.batches.push_back(batch);
-        let last = inside.total == Some(inside.over);
+        let last = inside.look_for_the_end();
         let pause = !inside.paused && inside.held_bytes > MOST_HELD_BYTES;
         inside.paused |= pause;
         let wakers = [inside.reader.take(), None];
@@ -209,6 +243,7 @@ impl Sink {
     pub(super) fn end_of_source(&self) {
         let mut inside = self.inside();
         inside.total = Some(inside.submitted);
+        inside.look_for_the_end();
         let wakers = [inside.reader.take(), None];
         drop(inside);
         self.changed(wakers);
@@ -270,22 +305,41 @@ impl Sink {
         }
     }
 
-    pub(super) fn numbers(&self) -> Numbers {
+    /// How its tasks stand, of which executors hold `running` just now.
+    pub(super) fn counts(&self, running: u64) -> (JobState, TaskCounts) {
         let inside = self.inside();
-        Numbers { submitted: inside.submitted, over: inside.over, failed: inside.failed, total: inside.total }
+        let counts = TaskCounts {
+            total: inside.total,
+            waiting: (inside.submitted - inside.over).saturating_sub(running),
+            running: running.min(inside.submitted - inside.over),
+            succeeded: inside.over - inside.failed - inside.tasks_cancelled,
+            failed: inside.failed,
+            cancelled: inside.tasks_cancelled,
+            retried: inside.retried,
+        };
+        (inside.ended.unwrap_or(JobState::Running), counts)
     }
 
-    pub(super) fn note_progress(&self, position: u64, fraction: f64, message: String) {
+    pub(super) fn has_ended(&self) -> bool {
+        self.inside().ended.is_some()
+    }
+
+    /// So many attempts are made again.
+    pub(super) fn retried(&self, attempts: u64) {
+        self.inside().retried += attempts;
+    }
+
+    pub(super) fn note_report(&self, report: TaskReport) {
         let mut inside = self.inside();
-        inside.progress.retain(|(other, _, _)| *other != position);
-        if inside.progress.len() >= 64 {
-            inside.progress.remove(0);
+        inside.reports.retain(|other| other.position != report.position);
+        if inside.reports.len() >= MOST_REPORTS {
+            inside.reports.remove(0);
         }
-        inside.progress.push((position, fraction, message));
+        inside.reports.push(report);
     }
 
-    pub(super) fn progress(&self) -> Vec<(u64, f64, String)> {
-        self.inside().progress.clone()
+    pub(super) fn reports(&self) -> Vec<TaskReport> {
+        self.inside().reports.clone()
     }
 }
 
@@ -303,6 +357,31 @@ impl Inside {
             room = room.min(by_bytes);
         }
         room
+    }
+
+    /// Settles how it ended, once it has.
+    fn look_for_the_end(&mut self) -> bool {
+        if self.total != Some(self.over) {
+            return false;
+        }
+        self.ended.get_or_insert(match (self.failed, self.tasks_cancelled, self.cancelled) {
+            (0, 0, false) => JobState::Succeeded,
+            (0, _, _) => JobState::Cancelled,
+            _ => JobState::Failed,
+        });
+        true
+    }
+
+    fn forget_reports(&mut self, batch: &Batch) {
+        if self.reports.is_empty() {
+            return;
+        }
+        let failed = |position| batch.failures.iter().any(|failure| failure.position == position);
+        let large = |position| batch.large.iter().any(|(large, _)| *large == position);
+        self.reports.retain(|report| {
+            let position = report.position;
+            !(batch.positions.contains(&position) || large(position) || failed(position))
+        });
     }
 
     /// `Some(None)`: that was all.

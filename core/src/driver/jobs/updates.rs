@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::plane::{Afterwards, Core, Tasks};
 use super::sink::{RawFailure, RawKind};
 use crate::clock::{self, Moment};
+use crate::driver::{DriverEvent, TaskReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::{ExecutorId, TaskId};
 use crate::rpc::v1::{Ending as Told, TaskUpdates};
@@ -16,6 +17,7 @@ use crate::state::tasks::{Ending, Verdict};
 use crate::task::TaskErrorKind;
 use crate::task::codec;
 use crate::task::error::Report;
+use crate::units::format_duration;
 
 impl Tasks {
     /// Takes in one message.
@@ -36,7 +38,9 @@ impl Tasks {
                     TaskId(progress.task),
                     progress.attempt,
                     |sink, position| {
-                        sink.note_progress(position, progress.fraction, progress.message.clone());
+                        let (fraction, message) = (progress.fraction, progress.message.clone());
+                        sink.note_report(TaskReport { position, fraction, message });
+                        afterwards.changed(Arc::clone(sink));
                     },
                 );
             }
@@ -85,6 +89,7 @@ impl Tasks {
         let payload = &all[part];
         let mut uploaded = None;
         let mut failure = None;
+        let mut why = String::new();
         let ending = match told {
             Told::Value => Ending::Done,
             Told::Uploaded => match self.uploaded(payload) {
@@ -94,6 +99,7 @@ impl Tasks {
                 }
                 None => {
                     let error = Error::new(ErrorKind::Protocol, "a result's upload is missing");
+                    why = error.to_string();
                     failure = Some((RawKind::Other(TaskErrorKind::Undeliverable(error)), Bytes::new()));
                     Ending::Failed { again: true }
                 }
@@ -101,14 +107,30 @@ impl Tasks {
             Told::TimedOut => Ending::TimedOut,
             Told::Cancelled | Told::Freed => Ending::Freed,
             Told::Failed | Told::Panicked | Told::Unrunnable => {
-                let (kind, log_tail, permanent) = failed(told, payload);
+                let (kind, log_tail, permanent, words) = failed(told, payload);
                 failure = Some((kind, log_tail));
+                why = words;
                 Ending::Failed { again: !permanent }
             }
         };
         let limit = core.scheduler.time_limit(task);
         let verdict = core.scheduler.attempt_ended(now, executor, task, attempt, ending);
-        if let Verdict::Over { job, position, attempts, blob } = verdict {
+        let again = matches!(verdict, Verdict::Again { .. });
+        if let Verdict::Over { job, position, .. } | Verdict::Again { job, position } = &verdict
+            && ending != Ending::Done
+            && self.teller.tells_failure(now)
+        {
+            if ending == Ending::TimedOut {
+                why = format!("ran longer than {}", format_duration(limit.unwrap_or_default()));
+            }
+            let (job, position) = (job.id(), *position);
+            tracing::info!(%job, position, attempt, %executor, why, again, "an attempt failed");
+            afterwards.event(DriverEvent::AttemptFailed { job, position, attempt, executor, why, again });
+        }
+        if let Verdict::Again { job, .. } = verdict {
+            job.retried(1);
+            afterwards.changed(job);
+        } else if let Verdict::Over { job, position, attempts, blob } = verdict {
             let batch = afterwards.batch(Arc::clone(&job));
             if let Some(value) = uploaded {
                 batch.large.push((position, value));
@@ -144,11 +166,18 @@ fn check(updates: &TaskUpdates) -> Result<()> {
     }
 }
 
-/// A failed attempt's kind, its executor's log, and whether trying again is vain.
-fn failed(told: Told, payload: &[u8]) -> (RawKind, Bytes, bool) {
+/// A failed attempt's kind, its executor's log, whether trying again is vain, and why it failed in words.
+fn failed(told: Told, payload: &[u8]) -> (RawKind, Bytes, bool, String) {
     let report: Report = match codec::decode(payload) {
         Ok(report) => report,
-        Err(error) => return (RawKind::Other(TaskErrorKind::Undeliverable(error)), Bytes::new(), false),
+        Err(error) => {
+            let why = error.to_string();
+            return (RawKind::Other(TaskErrorKind::Undeliverable(error)), Bytes::new(), false, why);
+        }
+    };
+    let why = match told {
+        Told::Panicked => format!("panicked at {}: {}", report.location, report.message),
+        _ => report.message.clone(),
     };
     let kind = match told {
         Told::Failed => RawKind::Error(report.error.into()),
@@ -160,5 +189,5 @@ fn failed(told: Told, payload: &[u8]) -> (RawKind, Bytes, bool) {
             RawKind::Other(TaskErrorKind::Undeliverable(error))
         }
     };
-    (kind, report.log_tail.into(), report.permanent)
+    (kind, report.log_tail.into(), report.permanent, why)
 }

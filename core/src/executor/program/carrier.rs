@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use super::engine::Carrier;
+use super::log_tail::LogTail;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ids::TaskId;
 use crate::rpc::client::Client;
@@ -23,12 +24,19 @@ pub(super) struct Remote {
     client: RwLock<Client>,
     fetches: Arc<Semaphore>,
     uploads: Arc<Semaphore>,
+    log_tail: Option<Arc<LogTail>>,
 }
 
 impl Remote {
-    pub(super) fn new(handle: Handle, client: Client) -> Arc<Remote> {
+    pub(super) fn new(handle: Handle, client: Client, log_tail: Option<Arc<LogTail>>) -> Arc<Remote> {
         let semaphore = || Arc::new(Semaphore::new(AT_ONCE));
-        Arc::new(Remote { handle, client: RwLock::new(client), fetches: semaphore(), uploads: semaphore() })
+        Arc::new(Remote {
+            handle,
+            client: RwLock::new(client),
+            fetches: semaphore(),
+            uploads: semaphore(),
+            log_tail,
+        })
     }
 
     pub(super) fn reconnected(&self, client: Client) {
@@ -65,6 +73,10 @@ impl Carrier for Remote {
             let _ = sender.send(upload(client, task, attempt, value).await);
         });
         receiver.recv().map_err(|_| Error::new(ErrorKind::Unavailable, "the executor ends"))?
+    }
+
+    fn log_tail(&self) -> Vec<u8> {
+        self.log_tail.as_ref().map(|tail| tail.get().into_bytes()).unwrap_or_default()
     }
 }
 

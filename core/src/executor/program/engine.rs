@@ -37,6 +37,11 @@ pub trait Carrier: Send + Sync + 'static {
     /// # Errors
     /// As [`Carrier::fetch`].
     fn upload(&self, task: TaskId, attempt: u32, value: Bytes) -> Result<u64>;
+
+    /// The end of this executor's standard error, for a failure's report; empty where there is none of its own.
+    fn log_tail(&self) -> Vec<u8> {
+        Vec::new()
+    }
 }
 
 /// What an engine is told of its executor.
@@ -49,6 +54,8 @@ pub struct EngineSetup {
     pub devices: BTreeMap<String, Vec<String>>,
     /// The application's files here.
     pub files: BTreeMap<String, PathBuf>,
+    /// Values of tasks up to so many bytes ride on the stream.
+    pub inline_bytes: usize,
     /// Its way to the driver.
     pub carrier: Arc<dyn Carrier>,
 }
@@ -110,6 +117,7 @@ pub(super) struct Inside {
     executor: ExecutorId,
     devices: BTreeMap<String, Vec<String>>,
     files: BTreeMap<String, PathBuf>,
+    pub(super) inline_bytes: usize,
     pub(super) carrier: Arc<dyn Carrier>,
     broadcasts: Cache,
 }
@@ -136,6 +144,7 @@ impl Engine {
             executor: setup.executor,
             devices: setup.devices,
             files: setup.files,
+            inline_bytes: setup.inline_bytes,
             carrier: setup.carrier,
             broadcasts: Cache::default(),
         });

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
 use super::engine::Engine;
+use super::log_tail::LogTail;
 use super::stream;
 use crate::error::{Error, Result};
 use crate::executor::link::{ProgramSetup, ToProgram, ToSupervisor};
@@ -29,9 +30,11 @@ pub(super) fn live(setup: &ProgramSetup, link: UnixStream) -> Result<()> {
     link.set_nonblocking(false).map_err(failed)?;
     let mut outbound = link.try_clone().map_err(failed)?;
     let (wishes, wish) = watch::channel(Wish::Run);
+    let log_tail = Arc::new(LogTail::new(link.try_clone().map_err(failed)?));
+    let hears = Arc::clone(&log_tail);
     std::thread::Builder::new()
         .name("convoke-link".into())
-        .spawn(move || listen(link, &wishes))
+        .spawn(move || listen(link, &wishes, &hears))
         .map_err(|error| Error::host("can't start a thread", error))?;
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -45,7 +48,7 @@ pub(super) fn live(setup: &ProgramSetup, link: UnixStream) -> Result<()> {
             let outbound = outbound.try_clone().map_err(failed)?;
             move || beat(outbound, &pulse, interval)
         };
-        stream::serve(setup, wish, attached).await
+        stream::serve(setup, wish, setup.log_kept.then_some(log_tail), attached).await
     });
     if let Err(error) = &result {
         let message = format!("{error:#}");
@@ -57,7 +60,7 @@ pub(super) fn live(setup: &ProgramSetup, link: UnixStream) -> Result<()> {
     result
 }
 
-fn listen(link: UnixStream, wishes: &watch::Sender<Wish>) {
+fn listen(link: UnixStream, wishes: &watch::Sender<Wish>, log_tail: &LogTail) {
     let mut lines = BufReader::new(link);
     loop {
         let mut line = Vec::new();
@@ -66,6 +69,7 @@ fn listen(link: UnixStream, wishes: &watch::Sender<Wish>) {
             break;
         }
         match serde_json::from_slice(&line) {
+            Ok(ToProgram::LogTail { text }) => log_tail.answered(text),
             Ok(ToProgram::Drain) => drop(wishes.send(Wish::Drain)),
             Ok(ToProgram::Setup(_)) => tracing::warn!("the supervisor sent a second setup"),
             Err(error) => tracing::warn!(%error, "the supervisor sent a line that is no order"),

@@ -133,7 +133,7 @@ fn run_one(inside: &Inside, queued: &Queued, context: &TaskContext, output: &mut
     output.clear();
     let Some((name, code)) = inside.code(queued.function) else {
         let error = Error::new(ErrorKind::Protocol, "no such function").with("index", queued.function);
-        return unrunnable(error, output);
+        return unrunnable(inside, error, output);
     };
     let fetched: Bytes;
     let argument: &[u8] = match &queued.argument {
@@ -145,7 +145,7 @@ fn run_one(inside: &Inside, queued: &Queued, context: &TaskContext, output: &mut
                     fetched = bytes;
                     &fetched
                 }
-                Err(error) => return unrunnable(error.with("function", name), output),
+                Err(error) => return unrunnable(inside, error.with("function", name), output),
             }
         }
     };
@@ -176,10 +176,10 @@ fn run_one(inside: &Inside, queued: &Queued, context: &TaskContext, output: &mut
         Ok(Ok(ending)) => ending,
         Ok(Err(Failure::Error(report))) => {
             output.clear();
-            encode_report(&report, output);
+            encode_report(inside, *report, output);
             Ending::Failed
         }
-        Ok(Err(Failure::Unrunnable(error))) => unrunnable(error.with("function", name), output),
+        Ok(Err(Failure::Unrunnable(error))) => unrunnable(inside, error.with("function", name), output),
         Err(payload) => {
             // A payload whose drop panics in turn is forgotten.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
@@ -187,7 +187,7 @@ fn run_one(inside: &Inside, queued: &Queued, context: &TaskContext, output: &mut
             output.clear();
             let report =
                 Report { message, location, error: Vec::new(), permanent: false, log_tail: Vec::new() };
-            encode_report(&report, output);
+            encode_report(inside, report, output);
             Ending::Panicked
         }
     }
@@ -203,27 +203,29 @@ fn tell(inside: &Inside, queued: &Queued, ended: &Ended, ending: Ending, output:
     if ended.cancelled {
         return inside.outbox.ended(task, attempt, Ending::Cancelled, &[], run);
     }
-    if output.len() <= limits::INLINE_BYTES {
+    // Of a failure's report, only the error's own length is the application's doing.
+    let most = if ending == Ending::Value { inside.inline_bytes } else { limits::INLINE_BYTES };
+    if output.len() <= most {
         return inside.outbox.ended(task, attempt, ending, output, run);
     }
     if ending != Ending::Value {
         let error = Error::new(ErrorKind::ResourcesExhausted, "the task's error is too large to be sent")
             .with("bytes", output.len());
         let mut short = Vec::new();
-        let ending = unrunnable(error, &mut short);
+        let ending = unrunnable(inside, error, &mut short);
         return inside.outbox.ended(task, attempt, ending, &short, run);
     }
     match inside.carrier.upload(task, attempt, std::mem::take(output).into()) {
         Ok(blob) => inside.outbox.ended(task, attempt, Ending::Uploaded, &blob.to_le_bytes(), run),
         Err(error) => {
             let mut payload = Vec::new();
-            let ending = unrunnable(error, &mut payload);
+            let ending = unrunnable(inside, error, &mut payload);
             inside.outbox.ended(task, attempt, ending, &payload, run);
         }
     }
 }
 
-fn unrunnable(error: Error, output: &mut Vec<u8>) -> Ending {
+fn unrunnable(inside: &Inside, error: Error, output: &mut Vec<u8>) -> Ending {
     output.clear();
     let permanent =
         matches!(error.kind(), ErrorKind::Protocol | ErrorKind::InvalidRequest | ErrorKind::NotFound);
@@ -234,12 +236,13 @@ fn unrunnable(error: Error, output: &mut Vec<u8>) -> Ending {
         permanent,
         log_tail: Vec::new(),
     };
-    encode_report(&report, output);
+    encode_report(inside, report, output);
     Ending::Unrunnable
 }
 
-fn encode_report(report: &Report, output: &mut Vec<u8>) {
-    if let Err(error) = codec::encode_into(report, output) {
+fn encode_report(inside: &Inside, mut report: Report, output: &mut Vec<u8>) {
+    report.log_tail = inside.carrier.log_tail();
+    if let Err(error) = codec::encode_into(&report, output) {
         tracing::error!(%error, "a failure report can't be encoded");
     }
 }

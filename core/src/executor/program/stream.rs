@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use super::carrier::Remote;
 use super::engine::{Engine, EngineSetup};
 use super::life::{self, Wish};
+use super::log_tail::LogTail;
 use super::outbox::Outbox;
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result, Retry};
@@ -27,15 +28,17 @@ const QUICK_TRIES: u32 = 3;
 pub(super) async fn serve(
     setup: &ProgramSetup,
     mut wish: watch::Receiver<Wish>,
+    log_tail: Option<Arc<LogTail>>,
     attached: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let client = connect(setup).await?;
-    let carrier = Remote::new(tokio::runtime::Handle::current(), client.clone());
+    let carrier = Remote::new(tokio::runtime::Handle::current(), client.clone(), log_tail);
     let engine = Engine::start(EngineSetup {
         executor: setup.executor,
         slots: setup.slots,
         devices: setup.devices.clone(),
         files: setup.files.clone(),
+        inline_bytes: setup.inline_bytes,
         carrier: carrier.clone(),
     })?;
     let mut attached = Some(attached);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::foreign;
-use crate::rpc::v1;
+use crate::rpc::{limits, v1};
 use crate::state::supervision::{ForeignTerms, Terms};
 use crate::units::MiB;
 
@@ -22,6 +22,14 @@ pub(super) fn terms(assignment: &v1::Assignment, memory_kept: bool) -> Terms {
             stop_signal: foreign::stop_signal(&foreign.stop_signal).as_raw(),
             awaited: foreign::awaited(foreign),
         }),
+    }
+}
+
+/// Up to which size values of tasks ride on the stream.
+pub(in crate::executor) fn inline_bytes(assignment: &v1::Assignment) -> usize {
+    match usize::try_from(assignment.inline_bytes) {
+        Ok(0) | Err(_) => limits::INLINE_BYTES,
+        Ok(bytes) => bytes.min(1 << 20),
     }
 }
 

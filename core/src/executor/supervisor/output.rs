@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use tokio::sync::mpsc;
 
@@ -80,6 +81,11 @@ impl Output {
                 let _running = running;
                 let mut buffer = vec![0; 16 * 1024];
                 loop {
+                    // Read under the tail's lock, once there is something: who sees the pipe empty finds it all in the tail.
+                    let mut tail = tail.as_ref().map(|tail| {
+                        wait_for_output(&from);
+                        tail.lock().unwrap_or_else(PoisonError::into_inner)
+                    });
                     let count = match from.read(&mut buffer) {
                         Ok(0) => return,
                         Ok(count) => count,
@@ -90,9 +96,10 @@ impl Output {
                         }
                     };
                     let bytes = &buffer[..count];
-                    if let Some(tail) = &tail {
-                        tail.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+                    if let Some(tail) = &mut tail {
+                        tail.push(bytes);
                     }
+                    drop(tail);
                     seen(bytes);
                     // Go on when nothing can be written: a program must not hang for its log's sake.
                     if let Err(error) = sink.lock().unwrap_or_else(PoisonError::into_inner).write(bytes) {
@@ -114,6 +121,12 @@ impl Output {
         }
     }
 
+    /// The same as text, of so many bytes.
+    pub(super) fn tail_text(&self, bytes: usize) -> String {
+        let tail = self.tail();
+        String::from_utf8_lossy(&tail[tail.len().saturating_sub(bytes)..]).into_owned()
+    }
+
     /// The end of what the program printed on its standard error.
     pub(super) fn tail(&self) -> Vec<u8> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).to_vec()
@@ -127,4 +140,11 @@ pub(super) fn unwritable(error: &Error) -> LaunchFailure {
         Some(LaunchFailure::DiskFull) => LaunchFailure::DiskFull,
         _ => LaunchFailure::UnwritableDirectory,
     }
+}
+
+/// Waits until there is something to read, or nothing will come any more.
+fn wait_for_output(from: &std::fs::File) {
+    let mut asked = [PollFd::new(from, PollFlags::IN)];
+    // Whatever goes wrong here, the read after it tells.
+    while poll(&mut asked, None) == Err(rustix::io::Errno::INTR) {}
 }

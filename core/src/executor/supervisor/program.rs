@@ -19,6 +19,9 @@ use crate::manager::LogStream;
 use crate::process::spawn::{self, NotStarted};
 use crate::state::supervision::SupervisionEvent;
 
+/// Of its standard error, a failed task carries so much.
+const TOLD_TAIL_BYTES: usize = 4 << 10;
+
 /// A program that runs.
 #[derive(Debug)]
 pub(super) struct Program {
@@ -68,7 +71,7 @@ pub(super) fn start(
     link.set_nonblocking(true).map_err(failed)?;
     let link = tokio::net::UnixStream::from_std(link).map_err(failed)?;
     let (orders, queue) = mpsc::channel(8);
-    tokio::task::spawn_local(converse(setup, link, queue, events.clone()));
+    tokio::task::spawn_local(converse(setup, link, queue, output.clone(), events.clone()));
     Ok(Program { process, orders, outputs, ports: BTreeMap::new() })
 }
 
@@ -106,9 +109,11 @@ async fn converse(
     setup: ProgramSetup,
     link: tokio::net::UnixStream,
     mut orders: mpsc::Receiver<ToProgram>,
+    output: Output,
     events: mpsc::Sender<ShellEvent>,
 ) {
     let (inbound, mut outbound) = link.into_split();
+    let (asked, mut questions) = mpsc::channel(1);
     let telling = async move {
         let mut next = Some(ToProgram::Setup(Box::new(setup)));
         while let Some(message) = next {
@@ -117,7 +122,10 @@ async fn converse(
             if outbound.write_all(&line).await.is_err() {
                 return; // it is gone, or going
             }
-            next = orders.recv().await;
+            next = tokio::select! {
+                order = orders.recv() => order,
+                Some(()) = questions.recv() => Some(ToProgram::LogTail { text: output.tail_text(TOLD_TAIL_BYTES) }),
+            };
         }
     };
     let hearing = async move {
@@ -126,6 +134,11 @@ async fn converse(
             let event = match lines.next::<ToSupervisor>().await {
                 Ok(Some(ToSupervisor::Attached)) => SupervisionEvent::ProgramReady(Default::default()),
                 Ok(Some(ToSupervisor::Alive)) => SupervisionEvent::ProgramAlive,
+                Ok(Some(ToSupervisor::LogTail)) => {
+                    // One that is asked for and not sent yet answers this, too.
+                    let _ = asked.try_send(());
+                    continue;
+                }
                 Ok(Some(ToSupervisor::Failed { message })) => SupervisionEvent::ProgramFailed(message),
                 Ok(None) => return,
                 Err(error) => {

@@ -374,6 +374,8 @@ impl Shell {
             heartbeat_interval: assignment::at_least(assignment.heartbeat_interval_ms),
             devices: self.start.devices.clone(),
             files: self.fetched.as_ref().map(|fetched| fetched.files.clone()).unwrap_or_default(),
+            inline_bytes: assignment::inline_bytes(&joined.assignment),
+            log_kept: true,
         };
         let fetched = self.fetched.as_ref().and_then(|fetched| fetched.program.as_deref());
         program::start(fetched, setup, environment, ahead, &self.output, &self.events)

@@ -129,7 +129,6 @@ impl<J: Clone> Scheduler<J> {
         let rest = (pool.runnable - for_slots).saturating_sub(elsewhere);
         let ahead = rest.div_ceil(pool.usable.max(1) as usize).min(it.room(&credits) as usize - for_slots);
         let most = for_slots + ahead;
-        let slots = it.slots as usize;
         let mut message_bytes = 0;
 
         let mut next = self.pools[pool_index].again.front();
@@ -142,6 +141,9 @@ impl<J: Clone> Scheduler<J> {
         {
             next = self.tasks.next(task);
             looked += 1;
+            if self.exceeds(index, task) || message_bytes >= self.settings.message_bytes {
+                break;
+            }
             if alone || self.tasks[task].avoid != Some(self.executors[index as usize].id) {
                 self.dequeue(task);
                 message_bytes += self.send_one(index, task, send);
@@ -159,12 +161,7 @@ impl<J: Clone> Scheduler<J> {
                 self.pools[pool_index].ring.pop_front();
                 continue;
             };
-            let it = &self.executors[index as usize];
-            let arguments = &self.tasks[task].arguments;
-            if it.in_flight() as usize >= slots
-                && (it.sent_bytes + arguments.inline_bytes() > credits.bytes
-                    || it.sent_blob_bytes + arguments.blob_bytes() > credits.blob_bytes)
-            {
+            if self.exceeds(index, task) {
                 break;
             }
             self.dequeue(task);
@@ -178,6 +175,15 @@ impl<J: Clone> Scheduler<J> {
         passed_over
     }
 
+    /// Whether this task's argument is more than the executor may hold besides what it runs.
+    fn exceeds(&self, executor: u32, task: u32) -> bool {
+        let (it, arguments) = (&self.executors[executor as usize], &self.tasks[task].arguments);
+        let credits = &self.settings.credits;
+        it.in_flight() >= it.slots
+            && (it.sent_bytes + arguments.inline_bytes() > credits.bytes
+                || it.sent_blob_bytes + arguments.blob_bytes() > credits.blob_bytes)
+    }
+
     fn send_one(&mut self, executor: u32, index: u32, send: &mut dyn FnMut(Dispatch<'_>)) -> u64 {
         let id = self.tasks.id(index);
         let it = &mut self.executors[executor as usize];
@@ -188,6 +194,7 @@ impl<J: Clone> Scheduler<J> {
         let bytes = task.arguments.inline_bytes();
         it.sent_bytes += bytes;
         it.sent_blob_bytes += task.arguments.blob_bytes();
+        self.jobs[task.job as usize].sent += 1;
         send(Dispatch {
             task: id,
             attempt: task.attempt,

@@ -47,8 +47,7 @@ impl<J: Clone> Scheduler<J> {
             Ending::Freed => {
                 // It let go of an attempt that nobody cancelled: lost, without blame.
                 self.tasks[index].lost += 1;
-                self.try_again(index, executor);
-                return Verdict::Again;
+                return self.try_again(index, executor);
             }
             Ending::TimedOut => {
                 self.overdue_at(now, executor, task, attempt);
@@ -59,8 +58,7 @@ impl<J: Clone> Scheduler<J> {
         let limit = self.jobs[self.tasks[index].job as usize].limits.attempts;
         self.tasks[index].failed += 1;
         if again && u32::from(self.tasks[index].failed) < limit {
-            self.try_again(index, executor);
-            return Verdict::Again;
+            return self.try_again(index, executor);
         }
         let (job, position, attempts, blob) = self.finish(index);
         Verdict::Over { job, position, attempts, blob }
@@ -76,7 +74,7 @@ impl<J: Clone> Scheduler<J> {
             Some(index) => {
                 self.take_back(index, executor);
                 self.tasks[index].attempt -= 1;
-                self.enqueue(index, true);
+                self.come_back(index);
             }
             None => self.out_of_its_slot(executor, task, attempt),
         }
@@ -160,6 +158,7 @@ impl<J: Clone> Scheduler<J> {
         for task in back.into_iter().rev() {
             self.take_back(task, index);
             self.requeue(task);
+            out.push(Command::Retried { job: self.jobs[self.tasks[task].job as usize].data.clone() });
         }
         let before = self.before(index);
         let it = &mut self.executors[index as usize];
@@ -237,9 +236,11 @@ impl<J: Clone> Scheduler<J> {
         }
     }
 
-    fn try_again(&mut self, index: u32, executor: u32) {
+    fn try_again(&mut self, index: u32, executor: u32) -> Verdict<J> {
         self.tasks[index].avoid = Some(self.executors[executor as usize].id);
         self.requeue(index);
+        let task = &self.tasks[index];
+        Verdict::Again { job: self.jobs[task.job as usize].data.clone(), position: task.position }
     }
 
     /// Puts a task whose attempt failed or was lost where it will be tried again.
@@ -255,8 +256,18 @@ impl<J: Clone> Scheduler<J> {
             self.tasks.push_back(&mut pool.again, index);
             pool.runnable += 1;
         } else {
-            self.enqueue(index, true);
+            self.come_back(index);
         }
+    }
+
+    /// Puts a task that was sent and hasn't run in front of everything. Not into its job's queue: a paused job's caller may
+    /// wait for just this one, in the order of the arguments.
+    pub(super) fn come_back(&mut self, index: u32) {
+        let pool = self.jobs[self.tasks[index].job as usize].pool;
+        self.tasks[index].place = Place::Again;
+        let pool = &mut self.pools[pool];
+        self.tasks.push_front(&mut pool.again, index);
+        pool.runnable += 1;
     }
 
     /// Wakes whoever waits, for whatever there is.
