@@ -42,7 +42,7 @@ pub(crate) fn child(results: u64) -> Result<()> {
     let before = resident_mb("VmRSS:")?;
     let job = driver.with(TaskOptions::new().window(results)).map(number, 0..results);
     let started = now();
-    while job.progress().over < results {
+    while job.progress().tasks.over() < results {
         if started.elapsed() > SOON {
             return Err("the results don't come".into());
         }

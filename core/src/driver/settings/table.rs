@@ -1,7 +1,9 @@
 //! The table of settings: name, default, unit and meaning, from which code, environment and documentation read.
 
 use super::DriverSettings;
-use super::parse::{builds, bytes, constraints, files, list, named, names, pace, parsed, variables, weighted, whole};
+use super::parse::{
+    builds, bytes, constraints, files, list, named, names, pace, parsed, variables, weighted, whole,
+};
 use crate::error::Result;
 use crate::ids::Name;
 use crate::manager::variable;
