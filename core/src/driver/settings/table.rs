@@ -104,7 +104,7 @@ table! {
         "A program that links convoke (such as convoke itself) for nodes to start: it fetches the executors' program from the driver.",
         |s, v| { s.program.bootstrap = Some(v.into()); Ok(()) };
     "bootstrap.port", "any free one", "port",
-        "Where nodes that fetch the executor's program from the driver (Mesos, YARN) get it; in use, the next fifteen are tried.",
+        "Where nodes that fetch the executor's program from the driver (Mesos, YARN) get it; in use, the next ones are tried (driver.port-tries).",
         |s, v| { s.bootstrap_port = parsed(v, "a port (0 to 65535)")?; Ok(()) };
     "bootstrap.advertise", "the hosts of driver.advertise", "HOST[:PORT],…",
         "What those nodes dial for it, in order of preference; need not be an address of this machine.",
