@@ -1,9 +1,10 @@
 //! `convoke conformance`: what of the contract a cluster manager keeps, rule by rule.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use convoke::manager::ManagerSettings;
+use convoke::manager::{ClusterManager, ManagerSettings};
 use convoke::{Error, Result};
 use convoke_conformance::report::{self, Format};
 use convoke_conformance::{Harness, LiveCluster, LiveHarness, Options, Profile, Selection, rules};
@@ -39,10 +40,11 @@ fn examine(command: &Conformance) -> Result<ExitCode> {
         return Err(Error::invalid("master", "there is no cluster manager to examine")
             .help("name one: --master 'local-cluster[2,2,1GiB]'"));
     };
-    let url = master.clone();
+    let place = Place { master: master.clone(), settings: settings.manager.clone() };
     let cluster = LiveCluster {
         subject: master.clone(),
-        make: Arc::new(move || convoke::registry().manager_with(&url, &ManagerSettings::default())),
+        address: place.to_json(),
+        make: Arc::new(move || place.manager()),
         hooks: command.hooks.clone(),
         reached_at: settings.advertise.first().cloned(),
         waivers: command.waivers.as_ref().map(waivers).transpose()?,
@@ -63,6 +65,36 @@ fn examine(command: &Conformance) -> Result<ExitCode> {
     let ran = ran?;
     print(&format.render(&ran))?;
     Ok(ExitCode::from(ran.exit_code()))
+}
+
+/// What a cluster's manager is made of, here and in a driver that is killed.
+struct Place {
+    master: String,
+    settings: BTreeMap<String, String>,
+}
+
+impl Place {
+    fn manager(&self) -> Result<Arc<dyn ClusterManager>> {
+        let mut settings = ManagerSettings::default();
+        settings.options.clone_from(&self.settings);
+        convoke::registry().manager_with(&self.master, &settings)
+    }
+
+    fn to_json(&self) -> String {
+        serde_json::json!({ "master": self.master, "settings": self.settings }).to_string()
+    }
+}
+
+/// The manager of a driver that the kit starts in a process of its own, to kill it.
+pub fn dial(address: &str) -> Result<Arc<dyn ClusterManager>> {
+    let not_ours = || Error::invalid("address", "not an address that the kit gave");
+    let address: serde_json::Value =
+        serde_json::from_str(address).map_err(|error| not_ours().source(error))?;
+    let master = address["master"].as_str().ok_or_else(not_ours)?.to_owned();
+    let settings = address["settings"].as_object().into_iter().flatten();
+    let settings =
+        settings.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    Place { master, settings }.manager()
 }
 
 /// The manager profile unless another is named, or rules of the other are.

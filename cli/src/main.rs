@@ -33,6 +33,7 @@ use convoke::ErrorKind;
 fn main() -> ExitCode {
     // this program is also what the conformance kit runs on a cluster, under a supervisor as any executor …
     convoke_conformance::become_probe_if_asked();
+    convoke_conformance::become_driver_if_asked(conformance::dial);
     // … and the bootstrap of executors: explain and doctor start some of it
     convoke::init();
     let arguments = Arguments::parse();

@@ -10,6 +10,7 @@ use convoke_core::manager::{
 };
 use convoke_core::rpc::v1;
 use convoke_core::rpc::v1::supervisor_order::Order;
+use convoke_core::secret::Secret;
 use convoke_core::units::HostPort;
 use tokio::sync::mpsc;
 
@@ -37,6 +38,8 @@ pub struct Setup {
     pub deaf: bool,
     /// Changes the command of each executor.
     pub tweak: Option<Tweak>,
+    /// Whom its probes call (`HOST:PORT`); this process's witness else.
+    pub witness: Option<String>,
 }
 
 impl fmt::Debug for Setup {
@@ -72,7 +75,7 @@ impl Inner {
         });
         let launcher = KitLauncher {
             token: context.witness().token().to_owned(),
-            kit: context.witness().address().to_owned(),
+            kit: setup.witness.clone().unwrap_or_else(|| context.witness().address().to_owned()),
             driver: context.driver_address().to_owned(),
             application: id.clone(),
             lease,
@@ -170,6 +173,11 @@ impl Inner {
 
     pub(crate) fn is_ticket(&self, executor: ExecutorId, shown: &[u8]) -> bool {
         self.launcher.ticket(executor).expose() == shown
+    }
+
+    /// The ticket that an executor was given.
+    pub(crate) fn ticket(&self, executor: ExecutorId) -> Secret {
+        self.launcher.ticket(executor)
     }
 
     /// What an executor that has joined is to be.

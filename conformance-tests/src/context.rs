@@ -1,7 +1,8 @@
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use convoke_core::ids::Name;
+use convoke_core::ids::{ApplicationId, Name};
 use convoke_core::manager::{ApplicationSpec, Artifact, Bootstrap, ClusterManager, Platform, Source};
 use convoke_core::resource::ResourceProfile;
 use convoke_core::secret::Digest;
@@ -10,6 +11,7 @@ use convoke_core::{Error, Result};
 use crate::application::{Inner, Setup};
 use crate::deadlines::{DeadlineName, Deadlines};
 use crate::driven::Driven;
+use crate::files::FileServer;
 use crate::harness::{Environment, Guard, Harness, Hooks, Room, Sizes};
 use crate::service::Service;
 use crate::timeline::Timeline;
@@ -34,6 +36,7 @@ struct Parts {
     pulse: Pulse,
     applications: Arc<Mutex<Vec<Arc<Inner>>>>,
     bootstrap: Bootstrap,
+    files: Option<FileServer>,
     service: Service,
     dispatching: tokio::task::JoinHandle<()>,
 }
@@ -67,6 +70,21 @@ impl Context {
         )
         .await?;
         let Environment { manager, hooks, room, guard } = harness.environment().await?;
+        let files = if manager.fetches_bootstrap() {
+            Some(FileServer::start(&harness.reached_at()).await?)
+        } else {
+            None
+        };
+        let mut bootstrap = bootstrap;
+        for (_, artifact) in &mut bootstrap.builds {
+            let path = artifact.sources.iter().find_map(|source| match source {
+                Source::DriverPath(path) => Some(path.clone()),
+                _ => None,
+            });
+            if let (Some(files), Some(path)) = (&files, path) {
+                artifact.sources.push(Source::Url(files.url(Path::new(&path))));
+            }
+        }
         let dispatching = tokio::spawn(dispatch(
             heard,
             Arc::downgrade(&applications),
@@ -86,6 +104,7 @@ impl Context {
             pulse,
             applications,
             bootstrap,
+            files,
             service,
             dispatching,
         })))
@@ -142,6 +161,17 @@ impl Context {
         &self.0.service.address
     }
 
+    /// Where a file of the kit's can be had, by every kind of manager.
+    pub(crate) fn sources(&self, path: &Path) -> Vec<Source> {
+        let text = path.display().to_string();
+        let mut sources = vec![Source::DriverPath(text.clone())];
+        match &self.0.files {
+            Some(files) => sources.push(Source::Url(files.url(path))),
+            None => sources.push(Source::NodePath(text)),
+        }
+        sources
+    }
+
     pub(crate) fn bootstrap(&self) -> Bootstrap {
         self.0.bootstrap.clone()
     }
@@ -192,8 +222,18 @@ impl Context {
     /// # Errors
     /// [`Finding::Failed`] where `register` fails or doesn't answer in time.
     pub async fn register_as(&self, setup: Setup) -> Result<Driven, Finding> {
+        self.register_telling(setup, |_| {}).await
+    }
+
+    /// The same; `tell` is given its id before anything happens.
+    pub(crate) async fn register_telling(
+        &self,
+        setup: Setup,
+        tell: impl FnOnce(&ApplicationId),
+    ) -> Result<Driven, Finding> {
         let (spec, inner) = self.specify(setup)?;
         let id = spec.id.clone();
+        tell(&id);
         self.0.timeline.note(format!("register {id}"));
         let within = self.deadline(DeadlineName::Register);
         match tokio::time::timeout(within, self.0.manager.register(spec)).await {

@@ -57,7 +57,7 @@ deadlines! {
     /// The join deadline that the kit asks for.
     Join, "join", 3_000;
     /// The lease of the kit's applications.
-    Lease, "lease", 3_000;
+    Lease, "lease", 5_000;
     /// What a manager or a node needs to notice a fault, and to be back.
     Fault, "fault", 30_000;
     /// The longest that one case may take.

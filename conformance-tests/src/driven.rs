@@ -9,6 +9,7 @@ use convoke_core::manager::{
 };
 use convoke_core::rpc::v1;
 use convoke_core::rpc::v1::supervisor_order::Order;
+use convoke_core::secret::Secret;
 use convoke_core::units::format_duration;
 use convoke_core::{Error, Result};
 use tokio::sync::mpsc;
@@ -56,6 +57,11 @@ impl Driven {
     #[must_use]
     pub fn id(&self) -> &ApplicationId {
         &self.inner.id
+    }
+
+    /// The ticket that an executor was given.
+    pub(crate) fn ticket(&self, executor: ExecutorId) -> Secret {
+        self.inner.ticket(executor)
     }
 
     /// The handle under test.

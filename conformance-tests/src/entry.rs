@@ -3,12 +3,14 @@ use std::sync::Arc;
 
 use convoke_core::Result;
 
+use crate::doomed::become_driver_if_asked;
 use crate::harness::Harness;
 use crate::probe::become_probe_if_asked;
+use crate::published;
 use crate::report::{self, Format};
 use crate::rule::Profile;
 use crate::rules;
-use crate::run::{Options, run};
+use crate::run::{Options, Run, run};
 
 /// The whole of a `tests/conformance.rs` with `harness = false`: runs the kit on `H`, as a test program does.
 ///
@@ -23,6 +25,7 @@ pub fn main<H: Harness + Default>() -> ExitCode {
 /// As [`main`], with these profiles where the command line names none.
 pub fn main_of<H: Harness + Default>(profiles: &[Profile]) -> ExitCode {
     become_probe_if_asked();
+    become_driver_if_asked(|address| H::default().dial(address));
     let arguments = match TestArguments::parse(std::env::args().skip(1), profiles) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -43,7 +46,7 @@ pub fn main_of<H: Harness + Default>(profiles: &[Profile]) -> ExitCode {
     };
     let harness: Arc<dyn Harness> = Arc::new(H::default());
     let mut progress = |rule: &crate::outcome::RuleOutcome| eprintln!("{}", report::line(rule));
-    let ran = runtime.block_on(run(harness, &arguments.options, &mut progress));
+    let ran = runtime.block_on(run(harness.clone(), &arguments.options, &mut progress));
     // a subject that blocks for ever keeps a thread: it is not waited for
     runtime.shutdown_background();
     match ran {
@@ -54,9 +57,26 @@ pub fn main_of<H: Harness + Default>(profiles: &[Profile]) -> ExitCode {
         Ok(ran) => {
             print!("{}", arguments.format.render(&ran));
             match ran.exit_code() {
+                0 | 3 if arguments.options.selection.is_everything() => publish(&*harness, &ran),
                 0 | 3 => ExitCode::SUCCESS,
                 code => ExitCode::from(code),
             }
+        }
+    }
+}
+
+/// Whether the certificates are the published ones, where some are.
+fn publish(harness: &dyn Harness, ran: &Run) -> ExitCode {
+    let Some(base) = harness.published() else { return ExitCode::SUCCESS };
+    match published::check(&base, &ran.certificates) {
+        Ok(outdated) if outdated.is_empty() => ExitCode::SUCCESS,
+        Ok(outdated) => {
+            outdated.iter().for_each(|what| eprintln!("{what}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
         }
     }
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,12 +38,6 @@ pub trait Harness: Debug + Send + Sync + 'static {
     fn dial(&self, address: &str) -> Result<Arc<dyn ClusterManager>> {
         let _ = address;
         Err(Error::unsupported("this harness reaches its cluster from its own process alone"))
-    }
-
-    /// What is no process and outlives a driver that vanished (T2), each as `KIND: how long`; printed on the certificate. An
-    /// entry of the hook `list-existing` that begins with one of these kinds is no breach.
-    fn stays(&self) -> Vec<String> {
-        Vec::new()
     }
 
     /// How long things take here.
@@ -85,9 +80,17 @@ pub trait Harness: Debug + Send + Sync + 'static {
         None
     }
 
-    /// What a driver that vanishes can leave at the manager all the same, and how long (T2): printed on the certificate.
+    /// What a driver that vanishes can leave at the manager all the same, and how long (T2), each as `KIND: how long`: printed on
+    /// the certificate. An entry of the hook `list-existing` that begins with one of these kinds is no breach.
     fn leaves(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Where a document takes this harness's certificates from, without the ending: `docs/certificates/mine` keeps that of the
+    /// manager profile in `docs/certificates/mine-manager.md`. A whole run as a test compares with it, and with
+    /// `CONVOKE_UPDATE` set it writes it.
+    fn published(&self) -> Option<PathBuf> {
+        None
     }
 
     /// The command that a reader types to run all of this again.

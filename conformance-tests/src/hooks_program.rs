@@ -22,24 +22,26 @@ const DOES_NOT_APPLY: i32 = 70;
 /// A hook that takes longer has failed.
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// A hooks program.
+/// A hooks program, or none: then there is no hook but the cluster's address.
 #[derive(Debug, Clone)]
 pub struct HooksProgram {
-    program: PathBuf,
+    program: Option<PathBuf>,
     master: String,
+    address: String,
 }
 
 impl HooksProgram {
-    /// This program, for the cluster behind this master URL.
+    /// This program, for the cluster behind this master URL, which another process reaches by this address.
     #[must_use]
-    pub fn new(program: PathBuf, master: String) -> HooksProgram {
-        HooksProgram { program, master }
+    pub fn new(program: Option<PathBuf>, master: String, address: String) -> HooksProgram {
+        HooksProgram { program, master, address }
     }
 
     /// Calls it; answers what it printed.
     async fn call(&self, hook: Hook, arguments: &[&str]) -> Hooked<String> {
-        let about = |error: Error| error.with("hook", hook.as_str()).with("program", self.program.display());
-        let run = tokio::process::Command::new(&self.program)
+        let Some(program) = &self.program else { return Err(Unhooked::NoSuchHook) };
+        let about = |error: Error| error.with("program", program.display());
+        let run = tokio::process::Command::new(program)
             .arg(hook.as_str())
             .args(arguments)
             .env("CONVOKE_MASTER", &self.master)
@@ -140,9 +142,8 @@ impl Hooks for HooksProgram {
     async fn preempt(&self, native: &str) -> Hooked {
         self.told(Hook::Preempt, &[native]).await
     }
-    /// The master URL: whoever dials it reaches the same cluster.
     async fn address(&self) -> Hooked<String> {
-        Ok(self.master.clone())
+        Ok(self.address.clone())
     }
     async fn outcome_shown(&self, native: &str) -> Hooked<String> {
         self.call(Hook::OutcomeShown, &[native]).await
@@ -182,7 +183,7 @@ mod tests {
             });
         assert!(written.unwrap().success());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let hooks = HooksProgram::new(path, "mine://somewhere".into());
+        let hooks = HooksProgram::new(Some(path), "mine://somewhere".into(), String::new());
         assert_eq!(hooks.traffic().await.unwrap(), Traffic { calls: 12, bytes: 3456 });
         assert_eq!(hooks.list_existing("a-1").await.unwrap(), ["task of a-1", "mine://somewhere"]);
         assert!(matches!(hooks.stop_manager().await, Err(Unhooked::NoSuchHook)));

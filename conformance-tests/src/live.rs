@@ -11,7 +11,7 @@ use convoke_core::manager::{ClusterManager, ClusterReport};
 use convoke_core::resource::Resources;
 use convoke_core::{ErrorKind, Result};
 
-use crate::harness::{Environment, Harness, Hooks, NoHooks, Room, Sizes};
+use crate::harness::{Environment, Harness, Room, Sizes};
 use crate::hooks_program::HooksProgram;
 
 /// Makes the subject; where the manager lives in this process, each call makes a cluster of its own.
@@ -33,6 +33,8 @@ pub struct LiveCluster {
     pub subject: String,
     /// Makes its manager.
     pub make: MakeManager,
+    /// What another process of this program makes it of (T2): see [`become_driver_if_asked`](crate::become_driver_if_asked).
+    pub address: String,
     /// The program that injects faults, if there is one.
     pub hooks: Option<PathBuf>,
     /// The host that executors reach this process at. Loopback where the manager lives in this process or is dialled
@@ -94,13 +96,11 @@ impl Harness for LiveHarness {
     }
 
     async fn environment(&self) -> Result<Environment> {
-        let hooks: Arc<dyn Hooks> = match &self.cluster.hooks {
-            Some(program) => Arc::new(HooksProgram::new(program.clone(), self.cluster.subject.clone())),
-            None => Arc::new(NoHooks),
-        };
+        let LiveCluster { subject, address, .. } = &self.cluster;
+        let hooks = HooksProgram::new(self.cluster.hooks.clone(), subject.clone(), address.clone());
         Ok(Environment {
             manager: (self.cluster.make)()?,
-            hooks,
+            hooks: Arc::new(hooks),
             room: self.room.clone(),
             guard: Box::new(()),
         })

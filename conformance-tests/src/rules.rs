@@ -13,7 +13,7 @@ mod the_end;
 
 use crate::rule::Rule;
 
-pub(crate) use registration::nothing_at_the_manager;
+pub(crate) use registration::{nothing_at_the_manager, nothing_at_the_manager_but};
 
 /// Every rule of the contract, in its order.
 pub fn all() -> impl Iterator<Item = &'static Rule> + Clone {

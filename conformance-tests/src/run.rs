@@ -68,7 +68,9 @@ pub async fn run(
         deadlines.set(text)?;
     }
     let waivers = harness.waivers().map(|text| Waivers::parse(&text)).transpose()?.unwrap_or_default();
-    let bootstrap = this_program()?;
+    let bootstrap = tokio::task::spawn_blocking(this_program)
+        .await
+        .map_err(|error| Error::internal("digesting this program failed").source(error))??;
     let token = run_token()?;
     let (claims, about) = preflight(&harness, &deadlines, &token, &bootstrap).await?;
     let began = clock::now();

@@ -35,6 +35,9 @@ impl View {
         match &event.what {
             What::Granted(grant) => {
                 let told = self.executors.entry(grant.executor).or_default();
+                if told.exited.is_some() {
+                    *told = Told::default(); // an id that is used again (L4)
+                }
                 told.granted = Some(grant.clone());
                 told.granted_at = at;
             }

@@ -157,7 +157,7 @@ impl Witness {
     #[must_use]
     pub fn remains(&self, application: &ApplicationId) -> Option<String> {
         let (probes, children) = (self.probes(application), self.children(application));
-        let processes = if self.on_this_host() { self.in_process_table(application) } else { Vec::new() };
+        let processes = self.in_process_table(application);
         (probes + children + processes.len() > 0).then(|| {
             format!(
                 "{probes} probes and {children} escaped children are connected; process table: {processes:?}"

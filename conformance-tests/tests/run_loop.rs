@@ -6,7 +6,11 @@ use convoke_conformance::report::Format;
 use convoke_conformance::{
     Environment, Harness, NoHooks, Options, Room, Selection, Standing, Verdict, become_probe_if_asked,
 };
-use convoke_core::manager::{ApplicationSpec, ClusterManager, Descriptor, Registration};
+use convoke_core::ids::ExecutorId;
+use convoke_core::manager::{
+    ApplicationSpec, ClusterManager, Descriptor, Managed, Opened, Outcome, Provisioner, Provisioning,
+    Registration, Reporter, Wanted,
+};
 use convoke_core::{Error, ErrorKind, Result};
 
 #[derive(Debug)]
@@ -90,4 +94,69 @@ async fn a_waiver_excuses_a_failure_and_is_never_a_full_certificate() {
     assert_eq!(run.certificates[0].standing(), Standing::Partial);
     assert_eq!(run.exit_code(), 3);
     assert!(Format::Text.render(&run).contains("waived: nobody is there"));
+}
+
+/// A manager that registers applications and grants nothing: R5 holds.
+#[derive(Debug)]
+struct Idle;
+
+#[async_trait::async_trait]
+impl Provisioner for Idle {
+    fn describe(&self) -> Descriptor {
+        Descriptor { kind: "idle", ..Absent.describe() }
+    }
+    async fn open(&self, spec: Arc<ApplicationSpec>, _: Reporter) -> Result<Opened> {
+        let native = spec.id.to_string();
+        Ok(Opened { provisioning: Box::new(Idle), native, page: None, capabilities: Default::default() })
+    }
+}
+
+#[async_trait::async_trait]
+impl Provisioning for Idle {
+    async fn start(&self, _: Vec<Wanted>) -> Result<()> {
+        Ok(())
+    }
+    async fn stop(&self, _: Vec<ExecutorId>) -> Result<()> {
+        Ok(())
+    }
+    async fn close(&self, _: Outcome, _: std::time::Duration) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Waived;
+
+#[async_trait::async_trait]
+impl Harness for Waived {
+    fn subject(&self) -> String {
+        "idle".into()
+    }
+    async fn environment(&self) -> Result<Environment> {
+        Ok(Environment {
+            manager: Arc::new(Managed::new(Idle)),
+            hooks: Arc::new(NoHooks),
+            room: Room::default(),
+            guard: Box::new(()),
+        })
+    }
+    fn waivers(&self) -> Option<String> {
+        Some("# its ids are the same\nR5\n".into())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_waived_rule_that_passes_fails_the_run() {
+    let options = Options {
+        selection: Selection { filters: vec!["R5".into()], ..Selection::default() },
+        ..Options::default()
+    };
+    let harness = Arc::new(Waived);
+    let run = convoke_conformance::run(harness, &options, &mut |_| {}).await.expect("the kit can run");
+    let rule = run.certificates[0].rules.iter().find(|rule| rule.rule.id == "R5").expect("R5 is a rule");
+    assert_eq!(rule.verdict, Verdict::Passed);
+    assert!(rule.fails());
+    assert_eq!((run.certificates[0].standing(), run.exit_code()), (Standing::Failed, 1));
+    let text = Format::Text.render(&run);
+    assert!(text.contains("take the waiver out") && text.contains("its ids are the same"), "{text}");
 }

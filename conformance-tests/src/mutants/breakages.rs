@@ -70,7 +70,7 @@ mutants! {
                 && matches!(exit.cause, ExitCause::Code(_))
             {
                 let left = inner.snapshot().executors.len();
-                let profile = event_profile();
+                let profile = usual_profile();
                 let _ = inner.set_target(Target::of(profile, u32::try_from(left).unwrap_or(0)));
             }
             vec![event]
@@ -331,7 +331,10 @@ impl Breakage for LosesAnEvent {
 
 /// Changes each command that a launcher gives.
 #[derive(Debug)]
-struct Mangled(Arc<dyn convoke_core::manager::Launcher>, fn(&mut convoke_core::manager::LaunchCommand));
+pub(super) struct Mangled(
+    pub(super) Arc<dyn convoke_core::manager::Launcher>,
+    pub(super) fn(&mut convoke_core::manager::LaunchCommand),
+);
 
 impl convoke_core::manager::Launcher for Mangled {
     fn launch(
@@ -345,8 +348,8 @@ impl convoke_core::manager::Launcher for Mangled {
     }
 }
 
-/// The kit's usual profile, which the mutants that lower targets need.
-fn event_profile() -> Arc<convoke_core::resource::ResourceProfile> {
+/// The kit's usual profile, which the mutants that wish by themselves need.
+pub(super) fn usual_profile() -> Arc<convoke_core::resource::ResourceProfile> {
     let each = crate::harness::Sizes::default().executor;
     let task = convoke_core::resource::TaskResources { cpus: each.cpus, ..Default::default() };
     Arc::new(convoke_core::resource::ResourceProfile { id: convoke_core::ids::ProfileId(0), each, task })

@@ -1,5 +1,6 @@
 //! A wrapper around any cluster manager, on the public traits alone, that breaks one thing.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use async_trait::async_trait;
 use convoke_core::ids::ExecutorId;
 use convoke_core::manager::{
     Application, ApplicationInfo, ApplicationSpec, ClusterManager, ClusterReport, Descriptor, Event, Events,
-    Generation, Heard, LogChunk, LogRequest, Outcome, Registration, Release, ReleaseAnswer, Shortfall,
-    Snapshot, Stream, Target,
+    Generation, Heard, LogChunk, LogRequest, Operator, Outcome, Registration, Release, ReleaseAnswer,
+    Shortfall, Snapshot, Stream, Target,
 };
 use convoke_core::{Error, Result};
 use futures_util::StreamExt;
@@ -22,6 +23,15 @@ pub(super) trait Breakage: std::fmt::Debug + Send + Sync + 'static {
     /// Changes what a refused registration answers.
     fn refused(&self, error: Error) -> Error {
         error
+    }
+    /// Notes that an application was registered.
+    fn registered(&self, inner: &Arc<dyn Application>) {}
+    /// Something that lives as long as an application is registered here, and is dropped in an orderly end alone.
+    fn companion(&self, spec: &ApplicationSpec) -> Option<Box<dyn Any + Send>> {
+        None
+    }
+    fn snapshot(&self, snapshot: Snapshot) -> Snapshot {
+        snapshot
     }
     fn info(&self, info: ApplicationInfo) -> ApplicationInfo {
         info
@@ -89,8 +99,10 @@ impl<B: Breakage> ClusterManager for Broken<B> {
 
     async fn register(&self, mut spec: ApplicationSpec) -> Result<Registration> {
         self.breakage.specification(&mut spec);
+        let companion = Companion(Mutex::new(self.breakage.companion(&spec)));
         let registered = self.inner.register(spec).await.map_err(|error| self.breakage.refused(error))?;
         let inner: Arc<dyn Application> = Arc::from(registered.application);
+        self.breakage.registered(&inner);
         if self.breakage.survives_its_driver() {
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(inner.clone());
         }
@@ -103,8 +115,16 @@ impl<B: Breakage> ClusterManager for Broken<B> {
             };
             futures_util::stream::iter(events)
         });
-        let application = Box::new(BrokenApplication { inner, breakage: self.breakage.clone() });
+        let application = Box::new(BrokenApplication { inner, breakage: self.breakage.clone(), companion });
         Ok(Registration { application, events: Events::new(events) })
+    }
+
+    fn operator(&self) -> Option<&dyn Operator> {
+        self.inner.operator()
+    }
+
+    fn fetches_bootstrap(&self) -> bool {
+        self.inner.fetches_bootstrap()
     }
 
     async fn cluster(&self) -> Result<ClusterReport> {
@@ -116,6 +136,16 @@ impl<B: Breakage> ClusterManager for Broken<B> {
 struct BrokenApplication<B> {
     inner: Arc<dyn Application>,
     breakage: Arc<B>,
+    companion: Companion,
+}
+
+/// What a mutant keeps beside an application.
+struct Companion(Mutex<Option<Box<dyn Any + Send>>>);
+
+impl std::fmt::Debug for Companion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Companion")
+    }
 }
 
 #[async_trait]
@@ -130,7 +160,7 @@ impl<B: Breakage> Application for BrokenApplication<B> {
         self.breakage.release(&self.inner, release)
     }
     fn snapshot(&self) -> Snapshot {
-        self.inner.snapshot()
+        self.breakage.snapshot(self.inner.snapshot())
     }
     fn heard(&self, executor: ExecutorId, news: Heard) -> bool {
         self.breakage.heard(&self.inner, executor, news)
@@ -142,6 +172,7 @@ impl<B: Breakage> Application for BrokenApplication<B> {
         self.breakage.logs(&self.inner, executor, request).await
     }
     async fn unregister(&self, outcome: Outcome, deadline: Duration) -> Result<()> {
+        drop(self.companion.0.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.breakage.unregister(&self.inner, outcome, deadline).await
     }
 }

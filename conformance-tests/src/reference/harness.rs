@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +42,8 @@ impl Default for ReferenceNodes {
 pub struct ReferenceHarness {
     /// What the nodes are.
     pub nodes: ReferenceNodes,
+    /// What its addresses begin with: a mutant's name.
+    pub label: String,
 }
 
 impl ReferenceHarness {
@@ -74,6 +76,7 @@ impl ReferenceHarness {
                 line,
                 each,
                 folder: folder.path().to_owned(),
+                label: self.label.clone(),
             }),
             room: Room {
                 executors: Some(u32::try_from(on_one).unwrap_or(u32::MAX).saturating_mul(self.nodes.count)),
@@ -96,8 +99,18 @@ impl Harness for ReferenceHarness {
         self.environment_of(|manager| manager).await
     }
 
+    fn dial(&self, address: &str) -> Result<Arc<dyn ClusterManager>> {
+        let (_, folder) = address.split_once('|').unwrap_or(("", address));
+        Ok(Arc::new(Managed::new(Reference { folder: folder.into(), line: Arc::default() })))
+    }
+
     fn sizes(&self) -> Sizes {
         Sizes { scale: 16, applications: 40, tasks: 0, ..Sizes::default() }
+    }
+
+    fn published(&self) -> Option<PathBuf> {
+        let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/certificates/reference");
+        self.label.is_empty().then_some(base)
     }
 
     fn reproduce(&self) -> String {

@@ -182,6 +182,7 @@ pub(super) struct ReferenceHooks {
     pub(super) line: Arc<Line>,
     pub(super) each: Resources,
     pub(super) folder: PathBuf,
+    pub(super) label: String,
 }
 
 impl ReferenceHooks {
@@ -217,6 +218,9 @@ impl Hooks for ReferenceHooks {
         self.daemon.kill().await?;
         tokio::time::sleep(DAEMON_AWAY).await;
         Ok(self.daemon.start().await?)
+    }
+    async fn address(&self) -> Hooked<String> {
+        Ok(format!("{}|{}", self.label, self.folder.display()))
     }
     async fn preempt(&self, native: &str) -> Hooked {
         self.ask(HookOnWire::Preempt { native: native.to_owned() }).await.map(drop)

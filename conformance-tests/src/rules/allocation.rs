@@ -1,5 +1,6 @@
 //! A · Allocation.
 
+mod devices;
 mod hosts;
 mod release;
 mod resources;
@@ -103,6 +104,11 @@ pub(super) static RULES: &[Rule] = &[
             Case::new("an executor over its memory is ended, and says so", check!(resources::memory))
                 .requires(&[Claim::MemoryEnforced])
                 .deadlines(&[DeadlineName::Exit]),
+            Case::new("an executor within its memory is left alone", check!(resources::within_memory))
+                .requires(&[Claim::MemoryEnforced])
+                .deadlines(&[DeadlineName::Quiet]),
+            Case::new("no node is filled beyond what it has", check!(resources::never_overfilled))
+                .deadlines(&[DeadlineName::Settle, DeadlineName::Quiet]),
         ],
     },
     Rule {
@@ -210,7 +216,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[Claim::Devices],
         subject: Subject::Exists,
         look_at: "how devices are taken and given back",
-        cases: &[],
+        cases: &[Case::new(
+            "each device is one executor's, which knows it; what is given back is granted again",
+            check!(devices::exclusive),
+        )
+        .deadlines(&[DeadlineName::Settle, DeadlineName::Explain, DeadlineName::Exit])],
     },
     Rule {
         id: "A12",

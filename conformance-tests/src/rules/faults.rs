@@ -26,6 +26,11 @@ pub(super) static RULES: &[Rule] = &[
                 check!(checks::supervisor_killed),
             )
             .deadlines(&[DeadlineName::Exit, DeadlineName::Settle]),
+            Case::new(
+                "`kill -9` of a supervisor alone: nothing left, replaced",
+                check!(checks::supervisor_alone_killed),
+            )
+            .deadlines(&[DeadlineName::Exit, DeadlineName::Settle]),
         ],
     },
     Rule {
@@ -39,9 +44,14 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[Claim::MultiNode],
         subject: Subject::Exists,
         look_at: "how a silent node is told from a dead one, and what its executors' exits say",
-        cases: &[Case::new("a node dies: its executors are lost and replaced", check!(checks::node_dies))
-            .hooks(&[Hook::KillNode])
-            .deadlines(&[DeadlineName::Fault, DeadlineName::Settle])],
+        cases: &[
+            Case::new("a node dies: its executors are lost and replaced", check!(checks::node_dies))
+                .hooks(&[Hook::KillNode])
+                .deadlines(&[DeadlineName::Fault, DeadlineName::Settle]),
+            Case::new("a daemon that dies alone ends nothing", check!(checks::daemon_dies))
+                .hooks(&[Hook::KillDaemon])
+                .deadlines(&[DeadlineName::Fault, DeadlineName::Settle]),
+        ],
     },
     Rule {
         id: "F3",

@@ -1,6 +1,8 @@
 //! E · What an executor finds.
 
 mod checks;
+mod logs;
+mod secrets;
 
 use crate::deadlines::DeadlineName;
 use crate::rule::{Case, Claim, Level, Profile, Rule, Subject, check};
@@ -35,11 +37,20 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[Claim::Logs],
         subject: Subject::Exists,
         look_at: "how log files are found after the executor's end, rolled over, and followed",
-        cases: &[Case::new(
-            "output is read as it runs, from a position, its end, and after its end",
-            check!(checks::logs),
-        )
-        .deadlines(&[DeadlineName::Settle, DeadlineName::Exit])],
+        cases: &[
+            Case::new(
+                "output is read as it runs, from a position, its end, and after its end",
+                check!(logs::positions),
+            )
+            .deadlines(&[DeadlineName::Settle, DeadlineName::Exit]),
+            Case::new("who follows reads all of it, and then the stream ends", check!(logs::followed))
+                .deadlines(&[DeadlineName::Settle, DeadlineName::Exit]),
+            Case::new(
+                "output that was rolled over has no seam, and what is not kept is said",
+                check!(logs::rotated),
+            )
+            .deadlines(&[DeadlineName::Settle]),
+        ],
     },
     Rule {
         id: "E3",
@@ -52,7 +63,11 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "what carries the ticket, and who can read that",
-        cases: &[],
+        cases: &[Case::new(
+            "no ticket is in a command line, a log, what the manager shows, or a file that others can read",
+            check!(secrets::tickets),
+        )
+        .deadlines(&[DeadlineName::Settle])],
     },
     Rule {
         id: "E4",

@@ -1,6 +1,8 @@
 //! L · The life of an executor.
 
+mod causes;
 mod checks;
+mod launches;
 
 use crate::deadlines::DeadlineName;
 use crate::harness::Hook;
@@ -39,8 +41,22 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "the table of causes, and which of two accounts wins",
-        cases: &[Case::new("codes and signals have their true cause and blame", check!(checks::causes))
-            .deadlines(&[DeadlineName::Settle, DeadlineName::Exit])],
+        cases: &[
+            Case::new("codes and signals have their true cause and blame", check!(checks::causes))
+                .deadlines(&[DeadlineName::Settle, DeadlineName::Exit]),
+            Case::new("out of memory is told as that", check!(causes::out_of_memory))
+                .requires(&[Claim::MemoryEnforced])
+                .deadlines(&[DeadlineName::Exit]),
+            Case::new("what is preempted is told as that", check!(causes::preempted))
+                .hooks(&[Hook::Preempt])
+                .deadlines(&[DeadlineName::Fault]),
+            Case::new("what goes with a drained node is told as that", check!(causes::drained))
+                .requires(&[Claim::Draining])
+                .hooks(&[Hook::DrainNode])
+                .deadlines(&[DeadlineName::Fault]),
+            Case::new("what ends with its application is told as that", check!(causes::unregistered))
+                .deadlines(&[DeadlineName::Unregister, DeadlineName::Exit]),
+        ],
     },
     Rule {
         id: "L3",
@@ -55,10 +71,14 @@ pub(super) static RULES: &[Rule] = &[
         cases: &[
             Case::new(
                 "a program that is not there is a launch failure that names it",
-                check!(checks::no_such_program),
+                check!(launches::no_such_program),
             )
             .deadlines(&[DeadlineName::Launch]),
-            Case::new("a file that can not be executed is one too", check!(checks::not_executable))
+            Case::new("a file that can not be executed is one too", check!(launches::not_executable))
+                .deadlines(&[DeadlineName::Launch]),
+            Case::new("a program for another machine says so", check!(launches::wrong_platform))
+                .deadlines(&[DeadlineName::Launch]),
+            Case::new("a file that is gone is named", check!(launches::artifact_gone))
                 .deadlines(&[DeadlineName::Launch]),
         ],
     },

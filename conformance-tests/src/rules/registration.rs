@@ -4,7 +4,7 @@ mod answers;
 mod isolation;
 mod refusals;
 
-pub(crate) use answers::nothing_at_the_manager;
+pub(crate) use answers::{nothing_at_the_manager, nothing_at_the_manager_but};
 
 use crate::deadlines::DeadlineName;
 use crate::harness::Hook;

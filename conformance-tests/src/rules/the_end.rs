@@ -1,6 +1,7 @@
 //! T · The end.
 
 mod checks;
+mod killed;
 
 use crate::deadlines::DeadlineName;
 use crate::harness::Hook;
@@ -38,7 +39,26 @@ pub(super) static RULES: &[Rule] = &[
         requires: &[],
         subject: Subject::Exists,
         look_at: "what tells the executors and the manager that the driver is gone, also before the first grant",
-        cases: &[],
+        cases: &[
+            Case::new("a driver killed while it registers, and once it has", check!(killed::queued))
+                .hooks(&[Hook::Address])
+                .deadlines(&[DeadlineName::Lease, DeadlineName::Exit]),
+            Case::new("a driver killed while it waits for executors", check!(killed::wanted))
+                .hooks(&[Hook::Address])
+                .deadlines(&[DeadlineName::Lease, DeadlineName::Exit]),
+            Case::new("a driver killed at the first news of a grant", check!(killed::granted))
+                .hooks(&[Hook::Address])
+                .deadlines(&[DeadlineName::Lease, DeadlineName::Exit]),
+            Case::new("a driver killed at the first news of a start", check!(killed::starting))
+                .hooks(&[Hook::Address])
+                .deadlines(&[DeadlineName::Lease, DeadlineName::Exit]),
+            Case::new(
+                "a driver killed while its executors run, with children that escaped",
+                check!(killed::running),
+            )
+            .hooks(&[Hook::Address])
+            .deadlines(&[DeadlineName::Settle, DeadlineName::Lease, DeadlineName::Exit]),
+        ],
     },
     Rule {
         id: "T3",

@@ -7,6 +7,7 @@ use convoke_core::resource::{ResourceProfile, Resources};
 use convoke_core::units::MiB;
 
 use super::room;
+use super::targets::stays;
 use crate::context::Context;
 use crate::deadlines::DeadlineName;
 use crate::driven::Driven;
@@ -53,6 +54,50 @@ pub(super) async fn memory(context: Context) -> Checked {
             format!("three times its memory, and it exited with {exit:?}"),
         )),
     }
+}
+
+/// A5: one that keeps within its memory is left alone.
+pub(super) async fn within_memory(context: Context) -> Checked {
+    let application = context.register().await?;
+    application.target(1)?;
+    let executors = application.settled(1).await?;
+    let half = context.profile().each.memory.0 / 2;
+    application.ask(executors[0], ToProbe::Eat(half)).await?;
+    stays(&context, &application, &executors, "half of its memory").await?;
+    Ok(Evidence::new().with("took_mib", half))
+}
+
+/// A5: executors that each take more than half of a node are one to a node, and no more than there are nodes.
+pub(super) async fn never_overfilled(context: Context) -> Checked {
+    let hosts = context.room().hosts.clone();
+    let largest = context.room().largest_node.clone();
+    let largest = largest.ok_or_else(|| Finding::lacks("the size of the largest node"))?;
+    if context.harness().shared() {
+        return Err(Finding::lacks("a cluster of its own: this fills it"));
+    }
+    if hosts.is_empty() || hosts.len() > 8 {
+        return Err(Finding::lacks("one to eight nodes with known names"));
+    }
+    let nodes = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
+    let most_of_it = Resources::new(context.profile().each.cpus, MiB(largest.memory.0 * 3 / 5));
+    let profile = Arc::new(ResourceProfile { each: most_of_it.clone(), ..(*context.profile()).clone() });
+    let application = context.register().await?;
+    application.wish(Target::of(profile, nodes + 1))?;
+    let executors = application.settled(nodes).await?;
+    stays(&context, &application, &executors, "a wish for one more than there is room for").await.map_err(
+        |finding| match finding {
+            Finding::Failed { seen, .. } => Finding::failed("overfilled", seen),
+            other => other,
+        },
+    )?;
+    let mut used: Vec<_> =
+        application.told(|v| v.executors.values().filter_map(|t| t.granted.as_ref()?.host.clone()).collect());
+    used.sort_unstable();
+    used.dedup();
+    if used.len() != executors.len() {
+        return Err(Finding::failed("overfilled", format!("{} executors on {used:?}", executors.len())));
+    }
+    Ok(Evidence::new().with("nodes", nodes).with("each", most_of_it.to_string()))
 }
 
 /// A6: what can never fit is told with true numbers, and what fits is granted all the same.

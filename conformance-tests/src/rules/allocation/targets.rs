@@ -61,8 +61,14 @@ pub(super) async fn reached_and_held(context: Context) -> Checked {
     context.need_room(4)?;
     let application = context.register().await?;
     application.target(4)?;
-    let executors = application.settled(4).await?;
-    stays(&context, &application, &executors, "a target that is met").await?;
+    let surplus = |finding| match finding {
+        Finding::Failed { seen, .. } if context.witness().ever(application.id()) > 4 => {
+            Finding::failed("surplus", seen)
+        }
+        other => other,
+    };
+    let executors = application.settled(4).await.map_err(surplus)?;
+    stays(&context, &application, &executors, "a target that is met").await.map_err(surplus)?;
     let ever = context.witness().ever(application.id());
     if ever != 4 {
         return Err(Finding::failed("surplus", format!("{ever} processes were started for a target of 4")));

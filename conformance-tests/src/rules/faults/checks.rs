@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use convoke_core::clock;
-use convoke_core::manager::{Blame, ExitCause, What};
+use convoke_core::ids::ApplicationId;
+use convoke_core::manager::{Blame, ExitCause, LaunchFailure, What};
+use convoke_core::process::table::Entry;
 
 use crate::context::Context;
 use crate::deadlines::DeadlineName;
@@ -24,9 +26,16 @@ pub(super) async fn killed(context: Context) -> Checked {
     if exit.cause != ExitCause::Signal(9) {
         return Err(Finding::failed("wrong cause", format!("kill -9, and it exited with {exit:?}")));
     }
+    no_children(&context, application.id()).await?;
+    application.settled(1).await?;
+    Ok(Evidence::new().with("exit", exit.to_string()).with("children", 2))
+}
+
+/// Waits until no child of an executor that has exited is left, however it tried to escape.
+async fn no_children(context: &Context, application: &ApplicationId) -> Result<(), Finding> {
     context
         .eventually("the end of its children", context.deadline(DeadlineName::Exit), async || {
-            match context.witness().children(application.id()) {
+            match context.witness().children(application) {
                 0 => Ok(()),
                 left => Err(format!("{left} children that escaped live on")),
             }
@@ -35,13 +44,30 @@ pub(super) async fn killed(context: Context) -> Checked {
         .map_err(|finding| match finding {
             Finding::Failed { seen, .. } => Finding::failed("left over", seen),
             other => other,
-        })?;
-    application.settled(1).await?;
-    Ok(Evidence::new().with("exit", exit.to_string()).with("children", 2))
+        })
 }
 
-/// F1: `kill -9` of each process of an executor on this host but the last: nothing of it is left, and it is replaced.
+/// F1: `kill -9` of what the manager started: nothing of the executor is left, and it is replaced.
 pub(super) async fn supervisor_killed(context: Context) -> Checked {
+    // the first is what the manager started: the guard, or the probe where there is none
+    process_killed(&context, "what the manager started", |processes, _| processes.first().copied()).await
+}
+
+/// F1: `kill -9` of the supervisor alone: the parent of the program, and not what the manager started.
+pub(super) async fn supervisor_alone_killed(context: Context) -> Checked {
+    process_killed(&context, "its supervisor", |processes, program| {
+        let parent = u32::try_from(Entry::read(i32::try_from(program).ok()?)?.parent).ok()?;
+        processes[1..].contains(&parent).then_some(parent)
+    })
+    .await
+}
+
+/// Kills the process that `which` chooses of all that an executor has, by the number of its program.
+async fn process_killed(
+    context: &Context,
+    what: &str,
+    which: impl Fn(&[u32], u32) -> Option<u32>,
+) -> Checked {
     context.need_room(2)?;
     let application = context.register().await?;
     application.target(1)?;
@@ -52,21 +78,20 @@ pub(super) async fn supervisor_killed(context: Context) -> Checked {
     application.ask(executor, ToProbe::Fork(1)).await?;
     let mut processes = context.witness().in_process_table(application.id());
     processes.sort_unstable();
-    // the first is what the manager started: the guard, or the probe where there is none
-    let Some(first) =
-        processes.first().and_then(|p| i32::try_from(*p).ok()).and_then(rustix::process::Pid::from_raw)
-    else {
-        return Err(Finding::failed("no process", "a connected executor is not in the process table"));
+    let program = context.witness().process(application.id(), executor).unwrap_or_default();
+    let chosen = if processes.is_empty() { None } else { which(&processes, program) };
+    let found = chosen.and_then(|p| i32::try_from(p).ok()).and_then(rustix::process::Pid::from_raw);
+    let Some(process) = found else {
+        let seen = format!("a connected executor has no such process ({what}): {processes:?}");
+        return Err(Finding::failed("no process", seen));
     };
-    rustix::process::kill_process(first, rustix::process::Signal::KILL)
-        .map_err(|error| Finding::lacks(format!("the right to kill its supervisor: {error}")))?;
-    application.exit_of(executor, context.deadline(DeadlineName::Exit)).await?;
+    rustix::process::kill_process(process, rustix::process::Signal::KILL)
+        .map_err(|error| Finding::lacks(format!("the right to kill {what}: {error}")))?;
+    context.timeline().note(format!("{what} was killed: process {}", process.as_raw_nonzero()));
+    let exit = application.exit_of(executor, context.deadline(DeadlineName::Exit)).await?;
+    no_children(context, application.id()).await?;
     application.settled(1).await?;
-    let left = context.witness().children(application.id());
-    if left > 0 {
-        return Err(Finding::failed("left over", format!("{left} children that escaped live on")));
-    }
-    Ok(Evidence::new().with("processes", processes.len()))
+    Ok(Evidence::new().with("processes", processes.len()).with("exit", exit.to_string()))
 }
 
 /// F2: a node dies: its executors are lost on infrastructure's account, and replaced elsewhere.
@@ -93,6 +118,48 @@ pub(super) async fn node_dies(context: Context) -> Checked {
     }
     application.settled(3).await?;
     Ok(Evidence::new().with("lost", lost.len()).with("host", host.as_str()))
+}
+
+/// F2: a daemon that dies alone ends nothing: its executors run on, or are given up as lost with their node.
+pub(super) async fn daemon_dies(context: Context) -> Checked {
+    context.need_room(2)?;
+    let application = context.register().await?;
+    application.target(2)?;
+    let executors = application.settled(2).await?;
+    let host = application.told(|v| v.executors[&executors[0]].granted.as_ref().and_then(|g| g.host.clone()));
+    let host = host.ok_or_else(|| Finding::failed("no host", "the grant names no host"))?;
+    context.hooks().kill_daemon(&host).await.map_err(|e| Finding::of_hook(Hook::KillDaemon, e))?;
+    context.timeline().note(format!("the daemon of {host} was killed"));
+    context
+        .never("no executor ends with a daemon", context.deadline(DeadlineName::Quiet), async || {
+            let connected = context.witness().connected(application.id());
+            let lost = |exit: &&convoke_core::manager::Exit| exit.cause != ExitCause::NodeLost;
+            let ended = application
+                .told(|v| v.executors.values().filter_map(|t| t.exited.as_ref()).find(lost).cloned());
+            match ended {
+                Some(exit) => Some(format!("one exited: {exit:?}")),
+                None if connected.len() < 2 => Some(format!("{connected:?} of {executors:?} are connected")),
+                None => None,
+            }
+        })
+        .await
+        .map_err(|finding| match finding {
+            Finding::Failed { seen, .. } => Finding::failed("ended", seen),
+            other => other,
+        })?;
+    let within = context.deadline(DeadlineName::Fault) + context.deadline(DeadlineName::Settle);
+    let live = context
+        .eventually("two executors, taken back or replaced", within, async || {
+            let live = application.told(View::live);
+            if live.len() == 2 && context.witness().connected(application.id()).len() >= 2 {
+                Ok(live)
+            } else {
+                Err(format!("{live:?} live"))
+            }
+        })
+        .await?;
+    let taken_back = live.iter().filter(|executor| executors.contains(executor)).count();
+    Ok(Evidence::new().with("host", host.as_str()).with("taken_back", taken_back))
 }
 
 /// F3: the manager restarts: executors run on, and a wish made in the outage holds.
@@ -201,6 +268,17 @@ pub(super) async fn disk_full(context: Context) -> Checked {
         .await?;
     let failures: Vec<_> =
         application.told(|v| v.executors.values().filter_map(|t| t.exited.clone()).collect());
+    if failures.is_empty() {
+        return Err(Finding::lacks("a node with a full disk that was tried: none was"));
+    }
+    if let Some(exit) = failures.iter().find(|exit| {
+        !matches!(
+            exit.cause,
+            ExitCause::LaunchFailed(LaunchFailure::DiskFull | LaunchFailure::UnwritableDirectory)
+        )
+    }) {
+        return Err(Finding::failed("wrong cause", format!("a full disk gives {exit:?}")));
+    }
     if let Some(exit) = failures.iter().find(|exit| exit.blame != Blame::Infrastructure) {
         return Err(Finding::failed("wrong blame", format!("a full disk gives {exit:?}")));
     }
@@ -225,5 +303,28 @@ pub(super) async fn stays_exited(context: Context) -> Checked {
             application.told(|v| (v.events.len() != after).then(|| v.summary()))
         })
         .await?;
-    Ok(Evidence::new().with("exited", 1))
+    match application.told(back_from_the_dead) {
+        Some(seen) => Err(Finding::failed("came back", seen)),
+        None => Ok(Evidence::new().with("exited", 1)),
+    }
+}
+
+/// An event that names an executor whose exit was told before.
+fn back_from_the_dead(view: &View) -> Option<String> {
+    let mut exited = std::collections::BTreeSet::new();
+    view.events.iter().find_map(|(_, event)| {
+        let named = match &event.what {
+            What::Granted(grant) => vec![grant.executor],
+            What::Launched { executor, .. }
+            | What::Reachable { executor }
+            | What::Unreachable { executor } => vec![*executor],
+            What::Draining { executors, .. } => executors.clone(),
+            What::Exited { executor, .. } => {
+                return (!exited.insert(*executor)).then(|| format!("{executor:?} exited twice"));
+            }
+            _ => Vec::new(),
+        };
+        let back = named.into_iter().find(|executor| exited.contains(executor));
+        back.map(|executor| format!("{executor:?} has exited, and then came: {}", crate::view::line(event)))
+    })
 }

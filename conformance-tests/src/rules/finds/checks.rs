@@ -1,19 +1,14 @@
-//! E1, E2, E4: what an executor finds, and what it prints.
+//! E1, E4: what an executor finds.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use convoke_core::ids::Name;
-use convoke_core::manager::{Artifact, LogFrom, LogRequest, LogStream, Source};
+use convoke_core::manager::Artifact;
 use convoke_core::secret::Digest;
 use convoke_core::{Error, executor::environment};
-use futures_util::StreamExt;
 
 use crate::application::Setup;
 use crate::context::Context;
-use crate::deadlines::DeadlineName;
-use crate::driven::Driven;
-use crate::probe::wire::ToProbe;
 use crate::verdict::{Checked, Evidence, Finding};
 
 const ODD: [&str; 8] =
@@ -33,11 +28,7 @@ pub(super) async fn byte_for_byte(context: Context) -> Checked {
             sha256: Digest::of(&bytes),
             bytes: bytes.len() as u64,
             executable,
-            // whoever runs executors on this host may take it from there
-            sources: vec![
-                Source::DriverPath(path.display().to_string()),
-                Source::NodePath(path.display().to_string()),
-            ],
+            sources: context.sources(&path),
         });
     }
     let sent = files.clone();
@@ -97,81 +88,4 @@ pub(super) async fn names(context: Context) -> Checked {
         }
     }
     Ok(Evidence::new().with("names", 5))
-}
-
-/// E2: output can be read while it runs, from a position, its end, and after its end.
-pub(super) async fn logs(context: Context) -> Checked {
-    let application = context.register().await?;
-    application.target(1)?;
-    let executor = application.settled(1).await?[0];
-    let print = |text: &str, to_stderr| ToProbe::Print { to_stderr, text: text.to_owned(), times: 1 };
-    application.ask(executor, print("first line\n", false)).await?;
-    application.ask(executor, print("trouble\n", true)).await?;
-    let within = context.deadline(DeadlineName::Settle);
-    let whole = read_until(
-        &context,
-        &application,
-        executor,
-        LogStream::Stdout,
-        LogFrom::Start,
-        "first line\n",
-        within,
-    )
-    .await?;
-    application.ask(executor, print("second line\n", false)).await?;
-    read_until(
-        &context,
-        &application,
-        executor,
-        LogStream::Stdout,
-        LogFrom::After(whole),
-        "second line\n",
-        within,
-    )
-    .await?;
-    read_until(&context, &application, executor, LogStream::Stdout, LogFrom::Last(5), "line\n", within)
-        .await?;
-    read_until(&context, &application, executor, LogStream::Stderr, LogFrom::Start, "trouble\n", within)
-        .await?;
-    application.target(0)?;
-    application.order(executor, ToProbe::Exit(0))?;
-    application.exit_of(executor, context.deadline(DeadlineName::Exit)).await?;
-    let all = "first line\nsecond line\n";
-    read_until(&context, &application, executor, LogStream::Stdout, LogFrom::Start, all, within).await?;
-    Ok(Evidence::new().with("bytes", all.len()))
-}
-
-/// Reads until exactly `expected` was read; answers the position behind it.
-async fn read_until(
-    context: &Context,
-    application: &Driven,
-    executor: convoke_core::ids::ExecutorId,
-    stream: LogStream,
-    from: LogFrom,
-    expected: &str,
-    within: Duration,
-) -> Result<convoke_core::manager::LogPosition, Finding> {
-    let handle = application.handle()?;
-    let what = format!("{stream:?} of {executor:?} from {from:?} is {expected:?}");
-    context
-        .eventually(&what, within, async || {
-            let request = LogRequest { stream, from: from.clone(), follow: false };
-            let mut chunks = handle.logs(executor, request).await.map_err(|error| format!("{error:#}"))?;
-            let (mut text, mut end) = (Vec::new(), None);
-            while let Some(chunk) = chunks.next().await {
-                let chunk = chunk.map_err(|error| format!("{error:#}"))?;
-                text.extend_from_slice(&chunk.bytes);
-                end = Some(chunk.end);
-            }
-            let text = String::from_utf8_lossy(&text).into_owned();
-            match end {
-                Some(end) if text == expected => Ok(end),
-                _ => Err(format!("{text:?}")),
-            }
-        })
-        .await
-        .map_err(|finding| match finding {
-            Finding::Failed { seen, .. } => Finding::failed("logs", seen),
-            other => other,
-        })
 }

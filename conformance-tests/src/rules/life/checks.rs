@@ -1,15 +1,14 @@
-//! L1 to L6: events, causes, launch failures, ids, the brake, the join deadline.
+//! L1, L2, L4 to L7: events, codes and signals, ids, the brake, the join deadline, notices.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use convoke_core::manager::{Blame, ExecutorPolicy, ExitCause, LaunchFailure, Pace, Program, Then, What};
+use convoke_core::manager::{Blame, ExecutorPolicy, ExitCause, Pace, Then, What};
 
+use super::launches::first_exit;
 use crate::application::Setup;
 use crate::context::Context;
 use crate::deadlines::DeadlineName;
-use crate::driven::Driven;
 use crate::probe::wire::ToProbe;
 use crate::verdict::{Checked, Evidence, Finding};
 use crate::view::View;
@@ -113,65 +112,6 @@ pub(super) async fn causes(context: Context) -> Checked {
         seen.push(format!("{order:?}: {exit}"));
     }
     Ok(Evidence::new().with("causes", seen))
-}
-
-/// L3: a program that isn't there is a launch failure that names it.
-pub(super) async fn no_such_program(context: Context) -> Checked {
-    let program = "/nonexistent/convoke-no-such-program";
-    let setup = Setup {
-        tweak: Some(Arc::new(move |_, mut command| {
-            command.program = Program::OnNode(program.to_owned());
-            command
-        })),
-        ..Setup::default()
-    };
-    let application = context.register_as(setup).await?;
-    application.target(1)?;
-    let exit = first_exit(&context, &application, context.deadline(DeadlineName::Launch)).await?;
-    match &exit.cause {
-        ExitCause::LaunchFailed(LaunchFailure::NoSuchProgram) if exit.message.contains(program) => {
-            Ok(Evidence::new().with("exit", exit.to_string()))
-        }
-        ExitCause::LaunchFailed(LaunchFailure::NoSuchProgram) => Err(Finding::failed(
-            "unhelpful",
-            format!("the message does not name {program}: {}", exit.message),
-        )),
-        _ => Err(Finding::failed("wrong cause", format!("no such program, and it exited with {exit:?}"))),
-    }
-}
-
-/// L3: a file that can't be executed is one too.
-pub(super) async fn not_executable(context: Context) -> Checked {
-    let setup = Setup {
-        tweak: Some(Arc::new(|_, mut command| {
-            command.program = Program::OnNode("/etc/passwd".to_owned());
-            command
-        })),
-        ..Setup::default()
-    };
-    let application = context.register_as(setup).await?;
-    application.target(1)?;
-    let exit = first_exit(&context, &application, context.deadline(DeadlineName::Launch)).await?;
-    match exit.cause {
-        ExitCause::LaunchFailed(LaunchFailure::NotExecutable) => {
-            Ok(Evidence::new().with("exit", exit.to_string()))
-        }
-        _ => Err(Finding::failed("wrong cause", format!("a text file, and it exited with {exit:?}"))),
-    }
-}
-
-async fn first_exit(
-    context: &Context,
-    application: &Driven,
-    within: Duration,
-) -> Result<convoke_core::manager::Exit, Finding> {
-    context
-        .eventually("an exit", within, async || {
-            application.told(|v| {
-                v.executors.values().find_map(|told| told.exited.clone()).ok_or_else(|| v.summary())
-            })
-        })
-        .await
 }
 
 /// L4: no id is granted twice, whatever was released, lowered and raised before.

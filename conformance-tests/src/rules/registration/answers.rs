@@ -95,17 +95,29 @@ pub(super) async fn dropped_anywhere(context: Context) -> Checked {
 
 /// Waits until the manager has nothing in this application's name, for a lease and what the manager needs to see it.
 pub(crate) async fn nothing_at_the_manager(context: &Context, application: &str) -> Result<(), Finding> {
+    nothing_at_the_manager_but(context, application, &[]).await.map(drop)
+}
+
+/// The same, but for the kinds of things that [`leaves`](crate::Harness::leaves) names; answers those that are there.
+pub(crate) async fn nothing_at_the_manager_but(
+    context: &Context,
+    application: &str,
+    stays: &[String],
+) -> Result<Vec<String>, Finding> {
     let lease = context.deadline(DeadlineName::Lease).max(context.manager().describe().least_lease);
     let within = lease + context.deadline(DeadlineName::Exit);
+    let may_stay = |entry: &str| {
+        stays.iter().filter_map(|stay| stay.split(':').next()).any(|kind| entry.starts_with(kind))
+    };
     let mut trouble = None;
     let waited = context
         .eventually(&format!("nothing of {application} at the manager"), within, async || {
             match context.hooks().list_existing(application).await {
-                Ok(left) if left.is_empty() => Ok(()),
+                Ok(left) if left.iter().all(|entry| may_stay(entry)) => Ok(left),
                 Ok(left) => Err(left.join(", ")),
                 Err(unhooked) => {
                     trouble = Some(Finding::of_hook(Hook::ListExisting, unhooked));
-                    Ok(())
+                    Ok(Vec::new())
                 }
             }
         })
