@@ -7,6 +7,7 @@
 //! | `ticket` | single-use join tickets, derived from one secret |
 //! | `tls` | TLS settings of both sides, and the check of the driver's certificate |
 //! | `accept` | the driver's acceptor: strangers wait in a bounded lobby |
+//! | `watch` | what is refused before a call reaches its handler |
 //! | `identity` | which executor a call comes from |
 //! | `client` | what supervisors and programs dial with |
 //! | `refusal` | why somebody was refused, counted and logged at a bounded rate |
@@ -23,6 +24,7 @@ pub mod status;
 pub mod ticket;
 pub mod tls;
 pub mod version;
+pub(crate) mod watch;
 
 /// Messages and services of `proto/convoke/v1`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, reason = "generated; documented in the .proto files")]

@@ -27,7 +27,7 @@ use crate::ids::{ApplicationId, ExecutorId, Incarnation, Name, ProfileId};
 use crate::manager::{Application, EndedBy, Outcome, Target};
 use crate::resource::ResourceProfile;
 use crate::rpc::authority::Authority;
-use crate::rpc::refusal::Refusals;
+use crate::rpc::refusal::{RefusalNote, Refusals};
 use crate::rpc::ticket::TicketOffice;
 use crate::rpc::v1;
 use crate::state::executors::{ExecutorCommand, ExecutorEvent, ExecutorPhase, ExecutorTable, ExecutorTimes};
@@ -146,6 +146,12 @@ impl Control {
             drain_grace: settings.drain_grace,
         };
         let excluded = settings.excluded_hosts.clone();
+        let events = EventSource::new();
+        let told = events.clone();
+        refusals.tell_with(move |note| {
+            let RefusalNote { refusal, from, about, untold } = note;
+            told.tell(DriverEvent::Refused { refusal, from, about, untold });
+        });
         Arc::new(Control {
             application_id,
             incarnation,
@@ -154,7 +160,7 @@ impl Control {
             authority,
             refusals,
             artifacts,
-            events: EventSource::new(),
+            events,
             nearer: Notify::new(),
             standing: watch::Sender::default(),
             inner: Mutex::new(Inner {

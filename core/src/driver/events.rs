@@ -12,6 +12,7 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use crate::error::Error;
 use crate::ids::{ExecutorId, JobId, Name, ProfileId};
 use crate::manager::{EndedBy, Exit, Outcome, Shortfall};
+use crate::rpc::refusal::Refusal;
 use crate::units::HostPort;
 
 /// What happens at a driver: to its executors, its manager and its jobs.
@@ -84,6 +85,18 @@ pub enum DriverEvent {
     ManagerRecovered {
         /// How long it was away.
         outage: Duration,
+    },
+    /// A connection or a call was refused (D1). Of each reason one is told in a second, as in the log;
+    /// [`Driver::refusals`](crate::driver::Driver::refusals) counts all.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// From where the caller called.
+        from: String,
+        /// What it wanted.
+        about: String,
+        /// How many of the same reason weren't told since the last one that was.
+        untold: u64,
     },
     /// A job began, went on or ended: its first and last event always come, and between them at most one in a tenth of a
     /// second, however many tasks it has. Of single tasks (`submit`), each a job of its own, a thousand a second are told.

@@ -29,6 +29,7 @@ use crate::rpc::client::Trust;
 use crate::rpc::refusal::Refusals;
 use crate::rpc::ticket::TicketOffice;
 use crate::rpc::v1::driver_server::DriverServer;
+use crate::rpc::watch::WatchCalls;
 use crate::rpc::{limits, tls};
 use crate::secret::Digest;
 use crate::units::HostPort;
@@ -211,6 +212,7 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
             .initial_stream_window_size(limits::STREAM_WINDOW_BYTES)
             .initial_connection_window_size(limits::CONNECTION_WINDOW_BYTES)
             .max_concurrent_streams(limits::STREAMS_PER_CONNECTION)
+            .layer(WatchCalls { refusals: control.refusals.clone(), most_calls: None })
             .add_service(service)
             .serve_with_incoming(ReceiverStream::new(known_connections)),
     ));
@@ -221,6 +223,10 @@ async fn start(setup: Setup) -> Result<(Arc<Control>, Vec<HostPort>, JoinSet<()>
             .initial_stream_window_size(limits::ANONYMOUS_WINDOW_BYTES)
             .initial_connection_window_size(limits::ANONYMOUS_WINDOW_BYTES)
             .max_concurrent_streams(limits::ANONYMOUS_STREAMS)
+            .layer(WatchCalls {
+                refusals: control.refusals.clone(),
+                most_calls: Some(limits::ANONYMOUS_CALLS),
+            })
             .add_service(service)
             .serve_with_incoming(ReceiverStream::new(anonymous_connections)),
     ));

@@ -14,6 +14,7 @@ use super::task_plane::TaskPlane;
 use crate::ids::ExecutorId;
 use crate::rpc::identity::{Peer, caller};
 use crate::rpc::refusal::Refusal;
+use crate::rpc::watch::is_oversize;
 use crate::rpc::{limits, v1};
 use crate::state::executors::ExecutorEvent;
 
@@ -39,8 +40,14 @@ impl DriverService {
 
     fn executor<T>(&self, request: &Request<T>, what: &str) -> Result<ExecutorId, Status> {
         let insecure = self.0.authority.is_none().then_some(&*self.0.office);
-        caller(request.extensions(), request.metadata(), insecure, self.0.incarnation)
-            .map_err(|refusal| self.refused(request, refusal, what))
+        let executor = caller(request.extensions(), request.metadata(), insecure, self.0.incarnation)
+            .map_err(|refusal| self.refused(request, refusal, what))?;
+        if self.0.counts(executor)
+            && let Some(peer) = request.extensions().get::<Peer>()
+        {
+            peer.seat.leave();
+        }
+        Ok(executor)
     }
 
     fn plane(&self) -> Result<&Arc<dyn TaskPlane>, Status> {
@@ -77,6 +84,8 @@ impl v1::driver_server::Driver for DriverService {
             self.refused(&request, refusal, format!("the supervisor of executor {executor}"))
         })?;
         let control = self.0.clone();
+        let peer = request.extensions().get::<Peer>();
+        let from = peer.map_or_else(|| "nowhere".to_owned(), |peer| peer.address.to_string());
         let mut reports = request.into_inner();
         let hung_up = cancel.clone();
         tokio::spawn(async move {
@@ -86,6 +95,10 @@ impl v1::driver_server::Driver for DriverService {
                         Ok(Some(report)) => control.report(executor, report),
                         Ok(None) => break,
                         Err(status) => {
+                            if is_oversize(&status) {
+                                let about = format!("a report of executor {executor}'s supervisor");
+                                control.refusals.note(Refusal::Oversize, &from, about);
+                            }
                             tracing::info!(%executor, %status, "its supervisor's connection broke");
                             break;
                         }

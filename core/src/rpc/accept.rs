@@ -1,4 +1,4 @@
-//! The driver's acceptor. Who hasn't shown a certificate sits in a bounded lobby: for a bounded time, in windows of his
+//! The driver's acceptor. Who hasn't shown that it is an executor which counts sits in a bounded lobby: for a bounded time, in windows of his
 //! own size, and the oldest makes room for the newest, so that a thousand half-open connections keep nobody out.
 
 use std::collections::BTreeMap;
@@ -195,8 +195,8 @@ async fn plain(mut tcp: TcpStream, address: SocketAddr, seat: Seat) -> Result<Co
         }
         read += more;
     }
-    let peer = Peer { address, subject: None, seat: seat.clone() };
-    Ok(Connection::new(Io::Plain { tcp, unread: PREFACE }, peer, Some(seat)))
+    let peer = Peer { address, subject: None, seat: seat.clone(), calls: Arc::default() };
+    Ok(Connection::new(Io::Plain { tcp, unread: PREFACE }, peer, seat))
 }
 
 async fn encrypted(
@@ -218,11 +218,9 @@ async fn encrypted(
         .transpose()
         .map_err(|error| (Refusal::ForeignCertificate, io::Error::other(error)))?;
     let known = subject.is_some();
-    if known {
-        seat.leave();
-    }
-    let peer = Peer { address, subject, seat: seat.clone() };
-    Ok((Connection::new(Io::Tls(Box::new(tls)), peer, (!known).then_some(seat)), known))
+    // A certificate of ours may be that of an executor which doesn't count any more: its seat is left at its first call.
+    let peer = Peer { address, subject, seat: seat.clone(), calls: Arc::default() };
+    Ok((Connection::new(Io::Tls(Box::new(tls)), peer, seat), known))
 }
 
 enum Io {
@@ -248,13 +246,13 @@ struct Waiting {
 }
 
 impl Connection {
-    fn new(io: Io, peer: Peer, seat: Option<Seat>) -> Connection {
-        let waiting = seat.map(|seat| Waiting {
-            evicted: Box::pin(seat.0.evicted.clone().cancelled_owned()),
+    fn new(io: Io, peer: Peer, seat: Seat) -> Connection {
+        let waiting = Waiting {
+            evicted: Box::pin(seat.evicted()),
             until: Box::pin(tokio::time::sleep(limits::ANONYMOUS_FOR)),
             seat,
-        });
-        Connection { io, peer, waiting }
+        };
+        Connection { io, peer, waiting: Some(waiting) }
     }
 
     /// Ends a connection that was evicted, or has sat in the lobby for too long.

@@ -145,6 +145,44 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 300, ..Default::default() })]
+
+        /// Whatever comes as a request: a certificate for its own key and our name, or a refusal; never a panic.
+        #[test]
+        fn any_request_is_signed_for_us_or_refused(
+            noise in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..600),
+            changes in proptest::collection::vec((proptest::prelude::any::<proptest::sample::Index>(), 1_u8..), 0..4),
+            cut in proptest::prelude::any::<proptest::sample::Index>(),
+        ) {
+            use std::sync::LazyLock;
+            static OURS: LazyLock<(ApplicationId, Authority, Vec<u8>)> = LazyLock::new(|| {
+                let application = ApplicationId::from_parts(&Name::new("a").unwrap(), 1);
+                (application.clone(), Authority::generate(application).unwrap(), request().unwrap().1)
+            });
+            let (application, authority, genuine) = &*OURS;
+            let mut changed = genuine.clone();
+            for (at, by) in &changes {
+                let at = at.index(changed.len());
+                changed[at] ^= by;
+            }
+            let short = &changed[..cut.index(changed.len())];
+            for text in [&noise[..], &changed, short] {
+                match authority.executor(text, ExecutorId(4), Incarnation(1)) {
+                    Ok(leaf) => proptest::prop_assert_eq!(
+                        subject(&leaf).unwrap(),
+                        Subject::Executor {
+                            application: application.clone(),
+                            executor: ExecutorId(4),
+                            incarnation: Incarnation(1),
+                        }
+                    ),
+                    Err(error) => proptest::prop_assert_eq!(error.kind(), ErrorKind::InvalidRequest),
+                }
+            }
+        }
+    }
+
     #[test]
     fn a_broken_request_is_refused() {
         let application = ApplicationId::from_parts(&Name::new("a").unwrap(), 1);

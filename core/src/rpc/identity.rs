@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use rustls_pki_types::CertificateDer;
 use tonic::{Extensions, metadata::MetadataMap};
@@ -84,8 +86,10 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whom its certificate names.
     pub subject: Option<Subject>,
-    /// Its seat in the lobby, which it leaves once it has shown who it is.
+    /// Its seat in the lobby, which it leaves once it has shown that it is an executor that counts.
     pub(crate) seat: Seat,
+    /// Calls that are being answered on this connection.
+    pub(crate) calls: Arc<AtomicU32>,
 }
 
 /// The executor that a call comes from: by certificate, or by session where there are none.
@@ -104,11 +108,7 @@ pub fn caller(
     if let Some(office) = insecure {
         let session = metadata.get_bin(SESSION_METADATA).and_then(|value| value.to_bytes().ok());
         let executor = session.and_then(|session| office.executor_of_session(&session));
-        let executor = executor.ok_or(Refusal::Anonymous)?;
-        if let Some(peer) = peer {
-            peer.seat.leave();
-        }
-        return Ok(executor);
+        return executor.ok_or(Refusal::Anonymous);
     }
     match peer.and_then(|peer| peer.subject.as_ref()) {
         Some(Subject::Executor { executor, incarnation: of, .. }) if *of == incarnation => Ok(*executor),
@@ -121,6 +121,20 @@ pub fn caller(
 mod tests {
     use super::*;
     use crate::ids::Name;
+
+    proptest::proptest! {
+        /// A name that reads as a subject prints as itself; no other text, and no other bytes, panic.
+        #[test]
+        fn any_text_is_a_subject_or_none(
+            text in "(convoke://)?[a-z0-9-]{0,40}(/driver|/executor/[0-9+-]{0,22}/incarnation/[0-9]{0,12})?\\PC{0,8}",
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400),
+        ) {
+            if let Ok(subject) = text.parse::<Subject>() {
+                proptest::prop_assert_eq!(subject.to_string().parse::<Subject>().unwrap(), subject);
+            }
+            let _ = subject(&CertificateDer::from(bytes));
+        }
+    }
 
     #[test]
     fn subjects_print_and_parse() {

@@ -20,9 +20,12 @@ pub const STREAMS_PER_CONNECTION: u32 = 64;
 pub const ANONYMOUS_MESSAGE_BYTES: usize = 64 << 10;
 /// Windows of such a connection.
 pub const ANONYMOUS_WINDOW_BYTES: u32 = 128 << 10;
-/// Calls at once on such a connection.
-pub const ANONYMOUS_STREAMS: u32 = 2;
-/// How many connections may be without a certificate at one time. One more ends the oldest of them.
+/// Calls at once on such a connection; more are refused one by one …
+pub const ANONYMOUS_CALLS: u32 = 2;
+/// … up to so many, where HTTP/2's own limit is.
+pub const ANONYMOUS_STREAMS: u32 = 16;
+/// How many connections may be without an admitted caller at one time. One more ends the oldest of them. A certificate alone
+/// doesn't admit: its executor must count.
 pub const ANONYMOUS_CONNECTIONS: usize = 512;
 /// How long a connection may be without one.
 pub const ANONYMOUS_FOR: Duration = Duration::from_secs(15);

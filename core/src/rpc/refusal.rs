@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{self, Moment};
@@ -46,6 +46,10 @@ pub enum Refusal {
     SecondSupervisor,
     /// The driver isn't ready, or is ending.
     NotServing,
+    /// A message larger than its sender may send.
+    Oversize,
+    /// More calls at once than a caller may make who hasn't shown who he is.
+    TooManyCalls,
     /// A request to the bootstrap's listener for anything else than its file.
     NotServedThere,
 }
@@ -72,6 +76,8 @@ impl Refusal {
             Refusal::Fenced => "the executor was given up, and can't come back",
             Refusal::SecondSupervisor => "the executor has its supervisor already",
             Refusal::NotServing => "the driver takes no executor now",
+            Refusal::Oversize => "the message is too large",
+            Refusal::TooManyCalls => "too many calls at once for who hasn't shown who it is",
             Refusal::NotServedThere => "nothing else than the bootstrap is served there",
         }
     }
@@ -91,6 +97,7 @@ impl Refusal {
                 ErrorKind::Unavailable
             }
             Refusal::NotServedThere => ErrorKind::NotFound,
+            Refusal::Oversize | Refusal::TooManyCalls => ErrorKind::ResourcesExhausted,
             Refusal::ForeignCertificate
             | Refusal::Anonymous
             | Refusal::OtherApplication
@@ -122,12 +129,28 @@ impl From<Refusal> for tonic::Status {
     }
 }
 
-/// Of each reason, one line is logged in so long; the next one says how many weren't.
+/// Of each reason, one line is logged and one event told in so long; the next one says how many weren't.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 
-/// Counts refusals and logs them at a bounded rate: a stranger costs neither the driver nor its log much.
-#[derive(Debug, Default)]
-pub struct Refusals(Mutex<BTreeMap<Refusal, Counted>>);
+/// Counts refusals, and logs and tells them at a bounded rate: a stranger costs neither the driver nor its log much.
+#[derive(Default)]
+pub struct Refusals {
+    counted: Mutex<BTreeMap<Refusal, Counted>>,
+    tell: OnceLock<Box<dyn Fn(RefusalNote) + Send + Sync>>,
+}
+
+/// What is told of a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalNote {
+    /// Why.
+    pub refusal: Refusal,
+    /// From where the caller calls.
+    pub from: String,
+    /// What it wanted.
+    pub about: String,
+    /// How many of the same reason weren't told since the last one that was.
+    pub untold: u64,
+}
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Counted {
@@ -137,10 +160,15 @@ struct Counted {
 }
 
 impl Refusals {
+    /// Whom to tell from now on; the first one stays.
+    pub fn tell_with(&self, tell: impl Fn(RefusalNote) + Send + Sync + 'static) {
+        let _ = self.tell.set(Box::new(tell));
+    }
+
     /// Counts one, and logs it where its reason wasn't logged lately.
     pub fn note(&self, refusal: Refusal, from: impl fmt::Display, about: impl fmt::Display) {
         let now = clock::now();
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = all.entry(refusal).or_default();
         counted.count += 1;
         if counted.logged_at.is_some_and(|at| now.since(at) < LOG_EVERY) {
@@ -151,12 +179,45 @@ impl Refusals {
         counted.logged_at = Some(now);
         drop(all);
         tracing::warn!(%from, %about, unlogged, "refused: {refusal}");
+        if let Some(tell) = self.tell.get() {
+            tell(RefusalNote { refusal, from: from.to_string(), about: about.to_string(), untold: unlogged });
+        }
     }
 
     /// How often each reason was given.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<Refusal, u64> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().map(|(refusal, counted)| (*refusal, counted.count)).collect()
+    }
+}
+
+impl fmt::Debug for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Refusals").field(&self.counts()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_flood_is_counted_in_full_and_told_at_a_bounded_rate() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let kept = told.clone();
+        let refusals = Refusals::default();
+        refusals.tell_with(move |note| kept.lock().unwrap().push(note));
+        for _ in 0..1000 {
+            refusals.note(Refusal::Garbage, "somewhere", "it said nonsense");
+        }
+        refusals.note(Refusal::SpentTicket, "elsewhere", "a join");
+        assert_eq!(refusals.counts()[&Refusal::Garbage], 1000);
+        let told = told.lock().unwrap();
+        let of = |why| told.iter().filter(|note| note.refusal == why).count();
+        assert!((1..=20).contains(&of(Refusal::Garbage)), "{told:?}");
+        assert_eq!(of(Refusal::SpentTicket), 1, "another reason is told at once");
+        assert_eq!((&*told[0].from, &*told[0].about, told[0].untold), ("somewhere", "it said nonsense", 0));
     }
 }

@@ -112,6 +112,33 @@ mod tests {
         assert!(!other_secret.is_ticket(ticket.expose(), executor, profile));
     }
 
+    proptest::proptest! {
+        /// No bytes but the very ticket are one, and no bytes but a session name an executor.
+        #[test]
+        fn any_bytes_are_no_ticket(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..80),
+            executor: u64,
+            profile: u32,
+            at in proptest::prelude::any::<proptest::sample::Index>(),
+            by in 1_u8..,
+        ) {
+            let application = ApplicationId::from_parts(&Name::new("a").unwrap(), 1);
+            let office = TicketOffice::new(application, Incarnation(1)).unwrap();
+            let (executor, profile) = (ExecutorId(executor), ProfileId(profile));
+            proptest::prop_assert!(!office.is_ticket(&bytes, executor, profile));
+            proptest::prop_assert_eq!(office.executor_of_session(&bytes), None);
+            let mut ticket = office.ticket(executor, profile).expose().to_vec();
+            let at_ticket = at.index(ticket.len());
+            ticket[at_ticket] ^= by;
+            proptest::prop_assert!(!office.is_ticket(&ticket, executor, profile));
+            let mut session = office.session(executor).expose().to_vec();
+            proptest::prop_assert_eq!(office.executor_of_session(&session), Some(executor));
+            let at_session = at.index(session.len());
+            session[at_session] ^= by;
+            proptest::prop_assert_eq!(office.executor_of_session(&session), None);
+        }
+    }
+
     #[test]
     fn a_session_names_its_executor_and_is_no_ticket() {
         let application = ApplicationId::from_parts(&Name::new("a").unwrap(), 1);

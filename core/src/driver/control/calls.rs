@@ -21,6 +21,10 @@ use crate::units::HostPort;
 
 /// Orders that may wait for a supervisor that doesn't read. With more it is hung up on.
 const ORDERS_WAITING: usize = 64;
+/// Kept of what an executor says of its end, or of why it will go.
+const MESSAGE_BYTES: usize = 4 << 10;
+/// The longest path of Linux.
+const PATH_BYTES: usize = 4 << 10;
 /// Kept of the end of an executor's standard error.
 const LOG_TAIL_BYTES: usize = 16 << 10;
 
@@ -123,7 +127,7 @@ impl Control {
             Some(Report::Hello(hello)) => {
                 if let Some(connections) = self.inner().connections.get_mut(&executor) {
                     connections.process = Some(hello.process);
-                    connections.directory = Some(hello.directory);
+                    connections.directory = Some(bounded(hello.directory, PATH_BYTES));
                 }
                 return;
             }
@@ -136,7 +140,9 @@ impl Control {
                 ExecutorEvent::Ready
             }
             Some(Report::Ended(ended)) => ExecutorEvent::Ended(account(ended)),
-            Some(Report::Eviction(notice)) => ExecutorEvent::Evicted { why: notice.why },
+            Some(Report::Eviction(notice)) => {
+                ExecutorEvent::Evicted { why: bounded(notice.why, MESSAGE_BYTES) }
+            }
             None => return, // of a newer minor version: nothing that we could know
         };
         self.handle(executor, event);
@@ -192,11 +198,22 @@ impl Control {
 /// A supervisor's account; what can't be read of it is unknown.
 fn account(ended: v1::ExecutorEnded) -> Exit {
     let cause = serde_json::from_str(&ended.cause).unwrap_or_else(|error| {
-        tracing::warn!(%error, cause = ?ended.cause, "an account with a cause that isn't one");
+        let cause = bounded(ended.cause, 200);
+        tracing::warn!(%error, ?cause, "an account with a cause that isn't one");
         ExitCause::Unknown
     });
     let tail = ended.log_tail.slice(ended.log_tail.len().saturating_sub(LOG_TAIL_BYTES)..);
-    Exit::new(cause, ended.message).with_log_tail(tail)
+    Exit::new(cause, bounded(ended.message, MESSAGE_BYTES)).with_log_tail(tail)
+}
+
+/// What an executor says of itself is kept and printed: never much of it.
+fn bounded(mut text: String, most_bytes: usize) -> String {
+    if text.len() > most_bytes {
+        let end = (0..=most_bytes).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -144,6 +144,27 @@ mod tests {
         assert!(matches!(start.ticket, TicketSource::Inline(ticket) if ticket.expose() == [0, 255]));
     }
 
+    proptest::proptest! {
+        /// What a manager hands to an executor is read or refused, never a panic; a ticket comes out as it went in.
+        #[test]
+        fn any_environment_is_read_or_refused(
+            which in 0_usize..10,
+            value in "\\PC{0,40}",
+            ticket in proptest::collection::vec(proptest::prelude::any::<u8>(), 1..64),
+        ) {
+            let mut variables = whole();
+            let name = variables.keys().nth(which).copied().unwrap();
+            variables.insert(name, &value);
+            let _ = read(&variables);
+            let _ = ticket_source(&value);
+            let mut variables = whole();
+            let text = format!("hex:{}", crate::secret::to_hex(&ticket));
+            variables.insert(names::TICKET, &text);
+            let start = read(&variables).unwrap();
+            proptest::prop_assert!(matches!(start.ticket, TicketSource::Inline(read) if read.expose() == ticket));
+        }
+    }
+
     #[test]
     fn a_bad_variable_is_named() {
         for (name, value) in [
