@@ -25,7 +25,7 @@ fn next(x: u64) -> u64 {
 
 #[convoke::task]
 fn fails_at_first(context: &TaskContext, x: u64) -> Result<u64, String> {
-    if context.attempt() == 1 && x % 2 == 0 { Err(format!("{x} isn't ready")) } else { Ok(x) }
+    if context.attempt() == 1 && x.is_multiple_of(2) { Err(format!("{x} isn't ready")) } else { Ok(x) }
 }
 
 #[convoke::task]

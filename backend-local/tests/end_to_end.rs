@@ -28,6 +28,7 @@ fn driver(master: &str, folder: &Path) -> DriverBuilder {
         .master(master)
         .bootstrap_arguments(bootstrap_arguments())
         .manager_setting("local.directory", folder.display().to_string())
+        .manager_setting("local.logs-kept", "0s") // what a test made is gone with it
 }
 
 async fn ended(driver: Driver, folder: &Path) {

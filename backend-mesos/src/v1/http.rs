@@ -235,11 +235,7 @@ impl Http {
     ///
     /// # Errors
     /// `Unavailable`, `Unauthenticated`, `PermissionDenied`, `NotFound`, `Protocol`.
-    pub async fn ask<A: Message + Name + Default>(
-        &self,
-        host: &HostPort,
-        question: &(impl Message + Name),
-    ) -> Result<A> {
+    pub async fn ask<A: Message + Name + Default>(&self, host: &HostPort, question: &impl Name) -> Result<A> {
         let mut response = self.exchange(host, question).await?;
         let bytes = body(&mut response, MOST_RECORD_BYTES).await.map_err(|error| error.with("host", host))?;
         let answer = match self.settings.wire {
@@ -255,11 +251,11 @@ impl Http {
     ///
     /// # Errors
     /// As [`Http::ask`].
-    pub(crate) async fn tell(&self, host: &HostPort, what: &(impl Message + Name)) -> Result<()> {
+    pub(crate) async fn tell(&self, host: &HostPort, what: &impl Name) -> Result<()> {
         self.exchange(host, what).await.map(drop)
     }
 
-    async fn exchange(&self, host: &HostPort, question: &(impl Message + Name)) -> Result<Response> {
+    async fn exchange(&self, host: &HostPort, question: &impl Name) -> Result<Response> {
         let send = async |host: &HostPort| {
             let request = self.post(host, "/api/v1", question)?.timeout(CALL_TIMEOUT);
             request.send().await.map_err(|error| unreachable(host, error))

@@ -79,7 +79,6 @@ fn mistakes_say_what_why_and_what_to_do() {
             &["submit", "--conf", "mesos.tls=perhaps", "--master", "mesos://h:1", "true"],
             &["mesos.tls", "true nor false"],
         ),
-        (&["status", "--master", "mesos://h:1"], &["doesn't tell of applications"]),
         (&["kill", "--deadline", "soon"], &["30s, 500ms"]),
         (&["executor"], &["cluster managers start"]),
     ] {
