@@ -301,7 +301,7 @@ fn a_caller_that_pauses_bounds_what_is_taken_and_held() {
 
     // Large results: what is held is bounded in bytes, however many tasks the window would let run.
     let size = 64 << 10;
-    let mut job = driver.map(repeat, std::iter::repeat_n(size, 5_000));
+    let mut job = driver.map(repeat, std::iter::repeat_n(size, 3_000));
     let watch = job.watch();
     wait_until("the job pauses", || {
         let tasks = watch.progress().tasks;
@@ -316,7 +316,7 @@ fn a_caller_that_pauses_bounds_what_is_taken_and_held() {
         assert_eq!(value.unwrap().len(), size);
         count += 1;
     }
-    assert_eq!(count, 5_000);
+    assert_eq!(count, 3_000);
     end(driver);
 }
 

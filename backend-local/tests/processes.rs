@@ -20,7 +20,7 @@ const FOREVER: &str = "read ticket; while :; do sleep 1000; done";
 #[tokio::test(flavor = "multi_thread")]
 async fn an_executor_starts_and_stops_with_all_that_it_started() {
     let folder = tempfile::tempdir().unwrap();
-    let manager = manager("local-cluster[2,2,1GiB]", folder.path(), &[]);
+    let manager = manager("local-cluster[2,2,1GiB]", folder.path(), &[("local.logs-kept", "0s")]);
     let script = "(sh -c 'sleep 1000') & setsid sh -c 'sleep 1000' & sleep 1000";
     let application = open(&manager, move |_| shell(script)).await;
     application.start([wanted(1, 1, 256), wanted(2, 1, 256)]).await;

@@ -203,7 +203,10 @@ impl Files {
                 self.check(artifact, path, name, how);
             }
             Source::Url(url) => {
-                let fetched = format!("convoke-fetched-{}", self.uris.len());
+                // What of its name the fetcher takes, so that the fetcher's words name the file.
+                let plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+                let told: String = name.chars().filter(plain).collect();
+                let fetched = format!("convoke-fetched-{}-{told}", self.uris.len());
                 self.check(artifact, &format!("./{fetched}"), name, "fetched");
                 self.fetch(artifact, url, fetched, executable)?;
             }
