@@ -4,7 +4,7 @@
 //! An exit is kept until its driver has taken it, by the worker too, so that none is lost with a master or a connection (L1, F3). What
 //! arrives on a connection that a later one replaced is dropped. What a worker runs and nobody wants is ended (F8).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -115,16 +115,8 @@ pub struct Master {
     /// Applications of which something may be granted, by order of registration.
     ready: BTreeSet<u64>,
     finished: VecDeque<Finished>,
-    sessions: HashMap<Session, Peer>,
     /// Nobody's patience ends before: a lower bound, so that a heartbeat costs nothing but itself.
     check_at: Option<Moment>,
-}
-
-/// Who speaks on a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Peer {
-    Worker(Name),
-    Application(ApplicationId),
 }
 
 impl Master {
@@ -142,7 +134,6 @@ impl Master {
             gained: BTreeSet::new(),
             ready: BTreeSet::new(),
             finished: VecDeque::new(),
-            sessions: HashMap::new(),
             check_at: None,
         }
     }

@@ -30,7 +30,6 @@ impl Master {
                 }
                 return; // said twice on one connection, it changes nothing
             }
-            self.sessions.remove(&old);
             out.push(MasterCommand::HangUp(old));
         }
         if introduction.again && !self.applications.contains_key(&id) {
@@ -63,7 +62,6 @@ impl Master {
         application.heard = now;
         let (order, lease) = (application.order, application.lease);
         self.check_by(now + lease);
-        self.sessions.insert(session, Peer::Application(id.clone()));
         out.push(MasterCommand::Application(session, ApplicationCommand::Registered));
         self.settle_wish(&id, wish, out);
         self.may_be_granted(order);
@@ -136,7 +134,6 @@ impl Master {
     }
 
     pub(super) fn application_hung_up(&mut self, id: &ApplicationId, session: Session) {
-        self.sessions.remove(&session);
         if let Some(application) = self.applications.get_mut(id)
             && application.session == Some(session)
         {
@@ -310,9 +307,6 @@ impl Master {
             while self.finished.len() > self.settings.finished_kept {
                 self.finished.pop_front();
             }
-        }
-        if let Some(session) = application.session {
-            self.sessions.remove(&session);
         }
     }
 }

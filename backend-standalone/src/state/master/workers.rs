@@ -22,10 +22,8 @@ impl Master {
                 }
                 return; // said twice on one connection, it changes nothing
             }
-            self.sessions.remove(&old);
             out.push(MasterCommand::HangUp(old));
         }
-        self.sessions.insert(session, Peer::Worker(name.clone()));
         let worker = self.workers.entry(name.clone()).or_insert_with(|| WorkerState::new(now));
         worker.session = Some(session);
         worker.heard = now;
@@ -224,7 +222,6 @@ impl Master {
     }
 
     pub(super) fn worker_hung_up(&mut self, name: &Name, session: Session, out: &mut Vec<MasterCommand>) {
-        self.sessions.remove(&session);
         let Some(worker) = self.workers.get_mut(name) else { return };
         if worker.session == Some(session) {
             worker.session = None;
@@ -258,7 +255,6 @@ impl Master {
     pub(super) fn worker_lost(&mut self, name: &Name, out: &mut Vec<MasterCommand>) {
         let Some(worker) = self.workers.remove(name) else { return };
         if let Some(session) = worker.session {
-            self.sessions.remove(&session);
             out.push(MasterCommand::HangUp(session));
         }
         self.nodes.remove(name);
